@@ -1,0 +1,65 @@
+"""Every error Reverie raises on purpose.
+
+Each message says what failed and where; ``hint`` says what to do about it. Error text is never an
+answer: callers catch these types, and the command line prints ``message`` and ``hint`` on one line
+each.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class ReverieError(Exception):
+    """Base of all of Reverie's errors.
+
+    ``exit_code`` is what the command line ends with: 2 for wrong use, 1 for failure.
+    """
+
+    exit_code: ClassVar[int] = 1
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.message}. {self.hint}" if self.hint else self.message
+
+    def document(self) -> dict[str, str]:
+        """The error as the JSON document that ``--json`` prints."""
+        return {"type": type(self).__name__, "message": self.message, "hint": self.hint}
+
+
+class ConfigError(ReverieError):
+    """A setting, argument or option is wrong."""
+
+    exit_code = 2
+
+
+class ModelUnavailable(ReverieError):
+    """A model cannot be reached, fetched or loaded. ``transient`` says that a retry may help."""
+
+    def __init__(self, message: str, *, hint: str = "", transient: bool = False) -> None:
+        super().__init__(message, hint=hint)
+        self.transient = transient
+
+
+class ModelRejected(ReverieError):
+    """The model refused the request as it was asked: repeating it cannot help."""
+
+
+class ContextOverflow(ModelRejected):
+    """The prompt does not fit into the model's context window."""
+
+
+class BudgetExceeded(ReverieError):
+    """The budget is too small for a single call; the message names the smallest that would do."""
+
+
+class KnowledgeUnavailable(ReverieError):
+    """A store of knowledge or of runs cannot be opened, read or written."""
+
+
+class OutputInvalid(ReverieError):
+    """A model's output does not have the form it was asked for, even after repair."""
