@@ -1,0 +1,1 @@
+"""Models: the embedded engine, the embedder, and the files both are loaded from."""
