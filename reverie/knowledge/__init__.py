@@ -1,0 +1,1 @@
+"""What Reverie remembers: facts as triplets, and which strategies worked."""

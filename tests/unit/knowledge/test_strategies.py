@@ -1,0 +1,272 @@
+"""The strategy memory: only scores move what is believed, more for similar questions."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import multiprocessing
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from reverie.errors import ConfigError
+from reverie.knowledge.strategies import Posterior, Run, StrategyMemory
+
+D = 4
+RUN = Run(
+    run_id="0123abcd-run",
+    question="What happens when I drop a ball?",
+    strategy="dream",
+    propensity=0.6,
+    answer="It falls.",
+    tokens_in=900,
+    tokens_out=60,
+    calls=4,
+    seconds=7.5,
+)
+
+
+def at(cosine: float) -> NDArray[np.float32]:
+    """A question whose similarity to ``at(1.0)`` is ``cosine``."""
+    return np.array([cosine, math.sqrt(1 - cosine**2), 0, 0], dtype=np.float32)
+
+
+@asynccontextmanager
+async def opened(path: Path, embedder: str = "test") -> AsyncIterator[StrategyMemory]:
+    memory = await StrategyMemory.open(path, embedder=embedder, dimension=D)
+    try:
+        yield memory
+    finally:
+        await memory.close()
+
+
+@pytest.fixture
+async def memory(tmp_path: Path) -> AsyncIterator[StrategyMemory]:
+    async with opened(tmp_path / "strategies.sqlite") as opened_memory:
+        yield opened_memory
+
+
+async def belief(memory: StrategyMemory, strategy: str = "dream") -> Posterior:
+    (posterior,) = await memory.posteriors(at(1.0), [strategy])
+    return posterior
+
+
+async def test_without_history_every_strategy_is_as_likely_as_not(memory: StrategyMemory) -> None:
+    assert await memory.posteriors(at(1.0), ["dream", "direct"]) == [
+        Posterior(strategy="dream", alpha=1.0, beta=1.0, mean=0.5, runs=0),
+        Posterior(strategy="direct", alpha=1.0, beta=1.0, mean=0.5, runs=0),
+    ]
+
+
+async def test_pending_and_failed_runs_move_nothing(memory: StrategyMemory) -> None:
+    await memory.record(RUN, at(1.0))
+    await memory.record(replace(RUN, run_id="failed", status="failed"), at(1.0))
+
+    assert (await belief(memory))["alpha"] == (await belief(memory))["beta"] == 1.0
+    assert await memory.similar(at(1.0)) == []
+    assert [run.status for run in await memory.recent()] == ["failed", "pending"]
+
+
+async def test_a_score_moves_its_strategy_and_no_other(memory: StrategyMemory) -> None:
+    await memory.record(RUN, at(1.0))
+
+    scored = await memory.score(RUN.run_id, 1.0)
+
+    assert (scored.status, scored.score) == ("scored", 1.0)
+    dream, direct = await memory.posteriors(at(1.0), ["dream", "direct"])
+    assert dream["alpha"] == pytest.approx(2.0)
+    assert dream["mean"] == pytest.approx(2 / 3)
+    assert dream["runs"] == 1
+    assert (direct["alpha"], direct["beta"]) == (1.0, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("cosine", "weight"), [(1.0, 1.0), (0.6, 0.6), (0.05, 0.1), (0.0, 0.1), (-1.0, 0.1)]
+)
+async def test_a_score_weighs_as_much_as_its_question_is_similar(
+    memory: StrategyMemory, cosine: float, weight: float
+) -> None:
+    await memory.record(RUN, at(cosine))
+    await memory.score(RUN.run_id, 0.25)
+
+    posterior = await belief(memory)
+
+    assert posterior["alpha"] == pytest.approx(1 + weight * 0.25, abs=1e-6)
+    assert posterior["beta"] == pytest.approx(1 + weight * 0.75, abs=1e-6)
+
+
+async def test_scoring_again_replaces_the_score(memory: StrategyMemory) -> None:
+    await memory.record(RUN, at(1.0))
+    await memory.score(RUN.run_id, 1.0)
+    await memory.score(RUN.run_id, 0.0)
+    await memory.score(RUN.run_id, 0.0)
+
+    posterior = await belief(memory)
+
+    assert (posterior["alpha"], posterior["beta"]) == pytest.approx((1.0, 2.0))
+    assert posterior["runs"] == 1
+
+
+async def test_recording_a_run_again_keeps_its_score(memory: StrategyMemory) -> None:
+    await memory.record(RUN, at(1.0))
+    await memory.score(RUN.run_id, 1.0)
+    await memory.record(replace(RUN, answer="It falls down."), at(1.0))
+
+    run = await memory.find(RUN.run_id)
+
+    assert (run.status, run.score, run.answer) == ("scored", 1.0, "It falls down.")
+    assert len(await memory.recent()) == 1
+
+
+async def test_a_recorded_run_keeps_every_number(memory: StrategyMemory) -> None:
+    await memory.record(RUN, at(1.0))
+
+    run = await memory.find(RUN.run_id)
+
+    assert (run.question, run.strategy, run.answer) == (RUN.question, "dream", "It falls.")
+    assert (run.propensity, run.seconds) == (0.6, 7.5)
+    assert (run.tokens_in, run.tokens_out, run.calls) == (900, 60, 4)
+
+
+async def test_similar_scored_runs_are_recalled_best_first(memory: StrategyMemory) -> None:
+    for name, cosine in (("far", 0.4), ("near", 0.9), ("same", 1.0), ("edge", 0.55)):
+        await memory.record(replace(RUN, run_id=name), at(cosine))
+        await memory.score(name, 0.5)
+
+    similar = await memory.similar(at(1.0), k=3)
+
+    assert [run["run_id"] for run in similar] == ["same", "near", "edge"]
+    assert similar[1]["similarity"] == pytest.approx(0.9)
+    assert [run["run_id"] for run in await memory.similar(at(1.0), k=1)] == ["same"]
+
+
+@pytest.mark.parametrize("score", [-0.01, 1.01, math.nan, math.inf, -math.inf])
+async def test_a_score_out_of_range_is_refused(memory: StrategyMemory, score: float) -> None:
+    await memory.record(RUN, at(1.0))
+
+    with pytest.raises(ConfigError, match="between 0"):
+        await memory.score(RUN.run_id, score)
+    assert (await memory.find(RUN.run_id)).score is None
+
+
+async def test_a_clear_beginning_of_an_id_is_enough(memory: StrategyMemory) -> None:
+    await memory.record(RUN, at(1.0))
+    await memory.record(replace(RUN, run_id="0123ffff-run"), at(1.0))
+
+    assert (await memory.score("0123a", 1.0)).run_id == RUN.run_id
+    with pytest.raises(ConfigError, match=r"begin with '0123': 0123ffff-run, 0123abcd-run"):
+        await memory.score("0123", 1.0)
+    with pytest.raises(ConfigError, match="no run '012'"):
+        await memory.score("012", 1.0)
+    with pytest.raises(ConfigError, match="no run '%%%%'"):
+        await memory.score("%%%%", 1.0)
+
+
+async def test_an_unknown_run_names_the_nearest_or_the_latest(memory: StrategyMemory) -> None:
+    with pytest.raises(ConfigError, match="no run is recorded here yet"):
+        await memory.score("whatever", 1.0)
+    await memory.record(RUN, at(1.0))
+
+    with pytest.raises(ConfigError) as mistyped:
+        await memory.score("0123abce-run", 1.0)
+    with pytest.raises(ConfigError) as unknown:
+        await memory.score("zzzzzzzz", 1.0)
+
+    assert "Did you mean 0123abcd-run?" in mistyped.value.hint
+    assert "Latest: 0123abcd-run." in unknown.value.hint
+
+
+async def test_runs_of_another_embedder_are_not_similar_but_count_a_little(tmp_path: Path) -> None:
+    path = tmp_path / "strategies.sqlite"
+    async with opened(path) as memory:
+        await memory.record(RUN, at(1.0))
+        await memory.score(RUN.run_id, 1.0)
+
+    async with opened(path, embedder="other") as memory:
+        assert await memory.similar(at(1.0)) == []
+        assert (await belief(memory))["alpha"] == pytest.approx(1.1)
+
+
+@pytest.mark.parametrize("vector", [np.zeros(D + 1), np.full(D, np.nan)])
+async def test_a_vector_that_does_not_fit_is_refused(
+    memory: StrategyMemory, vector: NDArray[np.float32]
+) -> None:
+    with pytest.raises(ConfigError, match="4 finite numbers"):
+        await memory.record(RUN, vector)
+    assert await memory.recent() == []
+
+
+async def test_a_run_without_name_or_with_an_impossible_propensity_is_refused(
+    memory: StrategyMemory,
+) -> None:
+    for wrong in (replace(RUN, run_id=""), replace(RUN, propensity=1.5)):
+        with pytest.raises(ConfigError):
+            await memory.record(wrong, at(1.0))
+
+
+outcomes = st.lists(
+    st.tuples(
+        st.sampled_from(["dream", "direct"]),
+        st.floats(min_value=0, max_value=1),
+        st.floats(min_value=-1, max_value=1),
+    ),
+    max_size=6,
+)
+
+
+@given(outcomes)
+@settings(
+    max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+def test_posteriors_are_the_weighted_sum_of_scores_in_any_order(
+    tmp_path_factory: pytest.TempPathFactory, history: list[tuple[str, float, float]]
+) -> None:
+    async def remembered(ordered: list[tuple[str, float, float]]) -> list[Posterior]:
+        async with opened(tmp_path_factory.mktemp("m") / "s.sqlite") as memory:
+            for number, (strategy, score, cosine) in enumerate(ordered):
+                run = replace(RUN, run_id=f"run-{number}", strategy=strategy)
+                await memory.record(run, at(cosine))
+                await memory.score(run.run_id, score)
+            return await memory.posteriors(at(1.0), ["dream", "direct"])
+
+    there = asyncio.run(remembered(history))
+    back = asyncio.run(remembered(history[::-1]))
+
+    for posterior, reverse in zip(there, back, strict=True):
+        mine = [(s, max(0.1, c)) for name, s, c in history if name == posterior["strategy"]]
+        assert posterior["alpha"] == pytest.approx(1 + sum(w * s for s, w in mine), abs=1e-5)
+        assert posterior["beta"] == pytest.approx(1 + sum(w * (1 - s) for s, w in mine), abs=1e-5)
+        assert posterior["runs"] == len(mine)
+        assert reverse["alpha"] == pytest.approx(posterior["alpha"])
+
+
+def record_and_score(path: Path, name: str) -> None:
+    async def work() -> None:
+        async with opened(path) as memory:
+            for number in range(25):
+                run = replace(RUN, run_id=f"{name}-{number}")
+                await memory.record(run, at(1.0))
+                await memory.score(run.run_id, 1.0)
+
+    asyncio.run(work())
+
+
+async def test_outcomes_from_two_processes_at_once_all_count(tmp_path: Path) -> None:
+    path = tmp_path / "strategies.sqlite"
+    context = multiprocessing.get_context("spawn")
+    children = [context.Process(target=record_and_score, args=(path, n)) for n in ("one", "two")]
+    for child in children:
+        child.start()
+    for child in children:
+        await asyncio.to_thread(child.join)
+
+    assert [child.exitcode for child in children] == [0, 0]
+    async with opened(path) as memory:
+        assert (await belief(memory))["alpha"] == pytest.approx(51.0, abs=1e-3)
