@@ -1,0 +1,1 @@
+"""LangGraph state machines: the reason graph, its strategies, and the state they share."""

@@ -1,0 +1,61 @@
+"""The end of a run: the answer of the best attempt, an abstention, or the error that stopped it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from langgraph.runtime import Runtime
+
+from reverie import errors
+from reverie.errors import ReverieError
+from reverie.graphs.budget import Ledger, ledger_of
+from reverie.graphs.context import Context
+from reverie.graphs.records import Answer, Attempt
+from reverie.graphs.state import ReasonState
+
+
+async def answer(state: ReasonState, runtime: Runtime[Context]) -> dict[str, Any]:
+    """Answer with the last attempt that succeeded, or abstain.
+
+    Raises the last attempt's error when every one failed: error text is never an answer.
+    """
+    ledger = ledger_of(state, runtime.context.limits)
+    final = conclude(state["attempts"], ledger)
+    runtime.stream_writer({"type": "answer", "answer": final})
+    runtime.stream_writer({"type": "budget", "cost": ledger.cost()})
+    return {"answer": final}
+
+
+def conclude(attempts: Sequence[Attempt], ledger: Ledger) -> Answer:
+    """The answer that the attempts come to. Raises what the last one failed with."""
+    for status in ("ok", "abstained"):
+        for attempt in reversed(attempts):
+            if attempt["status"] == status:
+                return {
+                    "status": "answered" if status == "ok" else "abstained",
+                    "text": attempt["answer"],
+                    "strategy": attempt["strategy"],
+                    "confidence": attempt["confidence"],
+                    "calibrated": False,
+                    "stopped": _stopped(attempt, ledger),
+                }
+    raise _error_of(attempts[-1])
+
+
+def _stopped(attempt: Attempt, ledger: Ledger) -> str:
+    """Why the run ended before it had done all it set out to do; empty when it had not."""
+    exhausted = ledger.exhausted()
+    lost = sum(dream["status"] == "failed" for dream in attempt["dreams"])
+    if not exhausted:
+        return ""
+    if lost:
+        finished = len(attempt["dreams"]) - lost
+        return f"{exhausted}; answered from the {finished} dreams that finished"
+    return exhausted
+
+
+def _error_of(attempt: Attempt) -> ReverieError:
+    kind = getattr(errors, attempt["error_type"], ReverieError)
+    error: ReverieError = kind(attempt["error"], hint=attempt["hint"])
+    return error

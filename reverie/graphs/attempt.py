@@ -1,0 +1,73 @@
+"""What a strategy returns, put together from replies and failures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from langgraph.errors import NodeError
+
+from reverie.errors import ReverieError
+from reverie.graphs.budget import Entry, Ledger
+from reverie.graphs.call import CallFailed
+from reverie.graphs.records import Attempt, Dream, Fact, Verdict
+
+
+def answered(strategy: str, answer: str, confidence: float | None) -> Attempt:
+    """An attempt that answers; one without a word in it is a failure."""
+    if not answer:
+        return failed(strategy, "OutputInvalid", "the model gave an empty answer")
+    return _attempt(strategy, answer=answer, confidence=confidence)
+
+
+def judged(
+    strategy: str, winner: Dream | None, verdict: Verdict, dreams: list[Dream], facts: list[Fact]
+) -> Attempt:
+    """An attempt of several candidates, with the verdict on them."""
+    attempt = _attempt(
+        strategy,
+        answer=winner["answer"] if winner else "",
+        confidence=winner["confidence"] if winner else None,
+    )
+    attempt |= {"dreams": dreams, "evidence": facts, "verdict": verdict}
+    if winner is None:
+        attempt |= {"status": "abstained", "error": verdict["why"]}
+    return attempt
+
+
+def failed(strategy: str, kind: str, message: str, hint: str = "") -> Attempt:
+    """An attempt that has no answer, and why."""
+    attempt = _attempt(strategy, answer="", confidence=None)
+    attempt |= {"status": "failed", "error": message, "error_type": kind, "hint": hint}
+    return attempt
+
+
+def failure_of(error: BaseException) -> tuple[str, str, str]:
+    """Type, message and hint of whatever ended a node."""
+    cause = error.error if isinstance(error, CallFailed) else error
+    if isinstance(cause, ReverieError):
+        return type(cause).__name__, cause.message, cause.hint
+    return "InternalError", f"{type(cause).__name__}: {cause}", "this is a bug in Reverie"
+
+
+def charge_of(
+    error: NodeError, ledger: Ledger, call_id: str, *, node: str, scope: str = ""
+) -> Sequence[Entry]:
+    """What a failed node's call had cost by then."""
+    if isinstance(error.error, CallFailed) and error.error.usage["calls"]:
+        return [ledger.spend(call_id, error.error.usage, node=node, scope=scope)]
+    return []
+
+
+def _attempt(strategy: str, *, answer: str, confidence: float | None) -> Attempt:
+    return {
+        "strategy": strategy,
+        "status": "ok",
+        "answer": answer,
+        "confidence": confidence,
+        "evidence": [],
+        "dreams": [],
+        "verdict": None,
+        "error": "",
+        "error_type": "",
+        "hint": "",
+    }

@@ -1,0 +1,79 @@
+"""The settings of one run: the graphs' context schema, and the form that Studio shows."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from reverie.graphs.records import EXPERTS, Expert, Limits
+from reverie.settings import Settings
+
+
+class Context(BaseModel):
+    """Everything a run may be asked to do differently. Plain JSON; clients are looked up by
+    ``resources`` in the registry of ``graphs.resources``.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    model: str = Field("", description="The model's name; empty: the one of the settings")
+    strategy: str = Field(
+        "auto", description="A strategy's name, or auto: chosen from what worked before"
+    )
+    strategies: tuple[str, ...] = Field(
+        ("direct", "chain_of_thought", "dream"),
+        description="The strategies that auto chooses between",
+    )
+    tokens: int = Field(8000, gt=0, description="Most tokens, prompts included")
+    seconds: float = Field(120.0, gt=0, description="Most wall-clock seconds")
+    calls: int = Field(32, gt=0, description="Most model calls")
+    branches: int = Field(4, ge=1, le=64, description="How many dreams")
+    experts: Annotated[tuple[Expert, ...], Field(min_length=1)] = Field(
+        EXPERTS, description="The lenses that dreams are generated through, in turn"
+    )
+    dream_tokens: int = Field(96, ge=8, description="Most tokens of one dream")
+    dream_seconds: float | None = Field(
+        None, gt=0, description="Most seconds of one dream; empty: what the run has left"
+    )
+    abstain_below: float = Field(
+        0.2, ge=0, le=1, description="Abstain when the best dream's total score is lower"
+    )
+    min_similarity: float = Field(
+        0.5, ge=-1, le=1, description="Least cosine similarity of a fact to the question"
+    )
+    max_facts: int = Field(3, ge=0, le=64, description="Most facts to ground dreams in; 0: none")
+    fact_tokens: int = Field(200, gt=0, description="Most tokens of all facts together")
+    temperature: float = Field(
+        0.7, ge=0, le=2, description="Sampling temperature of dreams that nothing else would tell apart"
+    )
+    seed: int = Field(0, ge=0, description="Seed of everything that is drawn")
+    remember: bool = Field(True, description="Store the run, so that feedback can teach from it")
+    resources: str = Field("default", description="Which registered resources to use")
+
+    @classmethod
+    def of(cls, settings: Settings, *, resources: str = "default", seed: int = 0) -> Context:
+        """The context that the settings describe."""
+        return cls(
+            model=settings.model.name,
+            strategy=settings.reason.strategy,
+            strategies=settings.reason.strategies,
+            tokens=settings.budget.tokens,
+            seconds=settings.budget.seconds,
+            calls=settings.budget.calls,
+            branches=settings.dream.branches,
+            experts=settings.dream.experts,
+            dream_tokens=settings.dream.max_tokens,
+            dream_seconds=settings.dream.seconds,
+            abstain_below=settings.dream.abstain_below,
+            min_similarity=settings.ground.min_similarity,
+            max_facts=settings.ground.max_facts,
+            fact_tokens=settings.ground.tokens,
+            temperature=settings.reason.temperature,
+            seed=seed,
+            resources=resources,
+        )
+
+    @property
+    def limits(self) -> Limits:
+        return {"tokens": self.tokens, "seconds": self.seconds, "calls": self.calls}

@@ -1,0 +1,41 @@
+"""The reason graph: recall → select → one strategy → assess → (select again | answer) → learn."""
+
+from __future__ import annotations
+
+from langgraph.graph import END, START, StateGraph
+
+from reverie.graphs.answer import answer
+from reverie.graphs.assess import assess
+from reverie.graphs.context import Context
+from reverie.graphs.learn import learn
+from reverie.graphs.recall import recall
+from reverie.graphs.select import select
+from reverie.graphs.state import InputState, ReasonState
+from reverie.graphs.strategies import known_strategies
+
+NAME = "reason"
+
+RECURSION_LIMIT = 64
+"""Supersteps: a run takes about six per strategy. The default of LangGraph is ten thousand."""
+
+
+def build() -> StateGraph[ReasonState, Context, InputState, ReasonState]:
+    """The graph, not compiled: Studio compiles it without a checkpointer, the library with one."""
+    graph = StateGraph(ReasonState, context_schema=Context, input_schema=InputState)
+    strategies = known_strategies()
+    graph.add_node("recall", recall)
+    graph.add_node("select", select, destinations=tuple(strategies))
+    for name, strategy in strategies.items():
+        graph.add_node(name, strategy.build().compile(name=name))
+        graph.add_edge(name, "assess")
+    graph.add_node("assess", assess)
+    graph.add_node("answer", answer)
+    graph.add_node("learn", learn)
+    graph.add_edge(START, "recall")
+    graph.add_edge("recall", "select")
+    graph.add_edge("answer", "learn")
+    graph.add_edge("learn", END)
+    return graph
+
+
+graph = build().compile(name=NAME).with_config(recursion_limit=RECURSION_LIMIT)

@@ -1,0 +1,85 @@
+"""The typed, serialisable state of the reason graph, its strategies and their branches.
+
+Keys that parallel branches write have a reducer that merges by id, so that the order in which
+branches finish does not matter and nothing counts twice when a subgraph hands back what it got.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, NotRequired
+
+from typing_extensions import TypedDict
+
+from reverie.graphs.budget import Entry, merge_entries
+from reverie.graphs.records import Answer, Attempt, Choice, Dream, Expert, Fact, Memories, Verdict
+
+
+def merge_dreams(left: Sequence[Dream], right: Sequence[Dream]) -> list[Dream]:
+    """Dreams by branch, a later record of a branch in place of an earlier one."""
+    dreams = {dream["branch"]: dream for dream in (*left, *right)}
+    return [dreams[branch] for branch in sorted(dreams)]
+
+
+def merge_notices(left: Sequence[str], right: Sequence[str]) -> list[str]:
+    """Both lists, each text once."""
+    return list(dict.fromkeys((*left, *right)))
+
+
+class InputState(TypedDict):
+    """What a run starts from."""
+
+    question: str
+    run_id: NotRequired[str]
+    """Empty or missing: one is made up."""
+
+
+class RunState(TypedDict):
+    """What every graph of a run shares."""
+
+    question: str
+    run_id: str
+    started: float
+    """Unix time in seconds."""
+    ledger: Annotated[list[Entry], merge_entries]
+    notices: Annotated[list[str], merge_notices]
+
+
+class ReasonState(RunState):
+    """The reason graph's own state."""
+
+    memories: Memories
+    choice: Choice
+    attempt: Attempt
+    """What the last strategy returned; assess moves it to ``attempts``."""
+    attempts: list[Attempt]
+    answer: Answer
+
+
+class StrategyState(RunState):
+    """What a strategy's subgraph takes and returns."""
+
+    attempt: Attempt
+
+
+class DreamState(StrategyState):
+    """The dream strategy's own state."""
+
+    facts: list[Fact]
+    dreams: Annotated[list[Dream], merge_dreams]
+    verdict: Verdict
+
+
+class BranchState(TypedDict):
+    """What one dream is sent."""
+
+    question: str
+    started: float
+    branch: int
+    expert: Expert
+    facts: list[Fact]
+    seed: int
+    scope: str
+    """The reservation that pays for it."""
+    tokens: int
+    """How many tokens were reserved."""

@@ -1,0 +1,58 @@
+"""Direct: one call, one short answer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from langgraph.errors import NodeError
+from langgraph.graph import END, START, StateGraph
+from langgraph.runtime import Runtime
+
+from reverie.graphs.attempt import answered, charge_of, failed, failure_of
+from reverie.graphs.budget import ledger_of
+from reverie.graphs.call import call_model
+from reverie.graphs.confidence import mean_probability
+from reverie.graphs.context import Context
+from reverie.graphs.prompt import load_prompt
+from reverie.graphs.resources import find_resources
+from reverie.graphs.state import StrategyState
+from reverie.graphs.strategies.registry import strategy
+
+NAME = "direct"
+_MAX_TOKENS = 96
+
+
+@strategy(NAME, cost=200, summary="one call, one short answer")
+def build() -> StateGraph[StrategyState, Context, StrategyState, StrategyState]:
+    """START → ask → END."""
+    graph = StateGraph(StrategyState, context_schema=Context)
+    graph.add_node("ask", _ask, error_handler=_ask_failed)
+    graph.add_edge(START, "ask")
+    graph.add_edge("ask", END)
+    return graph
+
+
+async def _ask(state: StrategyState, runtime: Runtime[Context]) -> dict[str, Any]:
+    ledger = ledger_of(state, runtime.context.limits)
+    model = await find_resources(runtime.context.resources).model(runtime.context.model)
+    reply = await call_model(
+        model,
+        load_prompt(NAME).messages(question=state["question"]),
+        left=ledger.left(),
+        max_tokens=_MAX_TOKENS,
+        on_text=lambda text: runtime.stream_writer({"type": "token", "branch": None, "text": text}),
+    )
+    return {
+        "ledger": [ledger.spend(f"{NAME}:ask", reply.usage, node=NAME)],
+        "attempt": answered(NAME, reply.text.strip(), mean_probability(reply.tokens)),
+    }
+
+
+async def _ask_failed(
+    state: StrategyState, error: NodeError, runtime: Runtime[Context]
+) -> dict[str, Any]:
+    ledger = ledger_of(state, runtime.context.limits)
+    return {
+        "ledger": charge_of(error, ledger, f"{NAME}:ask", node=NAME),
+        "attempt": failed(NAME, *failure_of(error.error)),
+    }
