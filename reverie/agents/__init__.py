@@ -1,0 +1,1 @@
+"""What an application embeds: the reasoner and its results."""
