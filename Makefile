@@ -16,8 +16,12 @@ PYTEST_FLAGS ?=
 PIP_VERSION := 26.3
 BIN         := $(VENV)/bin
 PIP         := $(BIN)/python -m pip --disable-pip-version-check
-INSTALL     := $(PIP) install --quiet --progress-bar off -c constraints.txt \
+INSTALL     := $(PIP) install --progress-bar off -c constraints.txt \
                $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) $(PIP_FLAGS)
+# Of pip's many lines: what comes and how large it is, and what went wrong.
+SHOW        := awk '/^ *Downloading .*whl \(/ { sub(/^ */, "  "); print; fflush() } \
+               /^ERROR|^error|^  *error:/ { print; fflush() } /^pip-failed$$/ { bad = 1 } \
+               END { exit bad }'
 QUESTION    := What happens when you drop a ball?
 
 # An empty stamp per step: a second run does only what has changed.
@@ -89,12 +93,11 @@ $(CREATED):
 
 # The .venv must be made anew by hand (make clean) when PYTHON changes; everything else is noticed.
 $(LOCAL): $(CREATED) pyproject.toml constraints.txt
-	@echo "Installing Reverie and the local model's libraries: 0.3 GB, on Linux with CUDA 2.8 GB:"
-	@echo "torch is the large one, and nothing is printed while it comes. Some minutes ..."
-	@$(INSTALL) -e ".[local]"
+	@echo "Installing Reverie and the local model's libraries: 0.3 GB, on Linux with CUDA 2.8 GB ..."
+	@{ $(INSTALL) -e ".[local]" 2>&1 || echo pip-failed; } | $(SHOW)
 	@touch $@
 
 $(DEV): $(LOCAL)
 	@echo "Installing the tools of the tests and LangGraph's development server ..."
-	@$(INSTALL) -e ".[local,dev,studio]"
+	@{ $(INSTALL) -e ".[local,dev,studio]" 2>&1 || echo pip-failed; } | $(SHOW)
 	@touch $@

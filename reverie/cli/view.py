@@ -1,0 +1,133 @@
+"""What is known of a run so far: its events folded into the state that is shown."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from reverie.agents.result import Result
+    from reverie.graphs.events import Event
+    from reverie.graphs.records import Answer, Choice, Cost, Dream, Expert, Fact, Verdict
+
+
+@dataclass
+class BranchView:
+    """One dream, growing until ``dream`` says how it ended."""
+
+    branch: int
+    expert: Expert
+    text: str = ""
+    dream: Dream | None = None
+
+
+@dataclass
+class AttemptView:
+    """One strategy's attempt."""
+
+    choice: Choice | None = None
+    facts: list[Fact] | None = None
+    """None: nothing was looked up."""
+    note: str = ""
+    branches: dict[int, BranchView] = field(default_factory=dict)
+    text: str = ""
+    """What was written outside a fan-out."""
+    verdict: Verdict | None = None
+    rejected: str = ""
+    """Why the attempt was not accepted; empty otherwise."""
+
+
+@dataclass
+class RunView:
+    """A run from its first event to its result."""
+
+    question: str
+    run_id: str = ""
+    attempts: list[AttemptView] = field(default_factory=list)
+    answer: Answer | None = None
+    cost: Cost | None = None
+    notices: list[str] = field(default_factory=list)
+    result: Result | None = None
+    stage: str = "Starting"
+    """What is being done, in a few words; empty at the end."""
+
+    def take(self, item: Event | Result) -> None:
+        """Fold in the next event, or the result that ends the run."""
+        if not isinstance(item, dict):
+            self._take_result(item)
+        elif item["type"] == "run_started":
+            self.run_id, self.question = item["run_id"], item["question"]
+            self.stage = "Getting ready"
+        elif item["type"] == "answer":
+            self.answer = item["answer"]
+            self.stage = "Storing the run"
+        elif item["type"] == "budget":
+            self.cost = item["cost"]
+        elif item["type"] == "notice":
+            self._notice(item["text"])
+        elif item["type"] == "recalled":
+            self.stage = "Choosing a strategy"
+        elif item["type"] == "strategy":
+            self.attempts.append(AttemptView(item["choice"]))
+            self.stage = f"Strategy: {item['choice']['strategy']}"
+        else:
+            self._take_step(item)
+
+    @property
+    def attempt(self) -> AttemptView:
+        """The attempt that events belong to now."""
+        if not self.attempts:  # a strategy's graph run by itself
+            self.attempts.append(AttemptView())
+        return self.attempts[-1]
+
+    def _take_step(self, item: Event) -> None:
+        """Fold in an event of the current attempt."""
+        attempt = self.attempt
+        if item["type"] == "grounded":
+            attempt.facts, attempt.note = item["facts"], item["note"]
+        elif item["type"] == "branch_started":
+            branch = BranchView(item["branch"], item["expert"])
+            # A branch that starts again after a retry begins with an empty page.
+            attempt.branches[item["branch"]] = branch
+        elif item["type"] == "token":
+            self._take_token(attempt, item["branch"], item["text"])
+        elif item["type"] == "branch_finished":
+            dream = item["dream"]
+            view = attempt.branches.setdefault(
+                item["branch"], BranchView(item["branch"], dream["expert"])
+            )
+            view.dream = dream
+        elif item["type"] == "verdict":
+            attempt.verdict = item["verdict"]
+        elif item["type"] == "assessed" and not item["accepted"]:
+            attempt.rejected = item["why"]
+        self.stage = self._stage(attempt)
+
+    def _take_token(self, attempt: AttemptView, branch: int | None, text: str) -> None:
+        if branch is None:
+            attempt.text += text
+        elif branch in attempt.branches:
+            attempt.branches[branch].text += text
+
+    def _take_result(self, result: Result) -> None:
+        self.result = result
+        self.cost = result.cost
+        for notice in result.notices:
+            self._notice(notice)
+        self.stage = ""
+
+    def _notice(self, text: str) -> None:
+        if text not in self.notices:
+            self.notices.append(text)
+
+    def _stage(self, attempt: AttemptView) -> str:
+        if attempt.verdict is not None:
+            return "Weighing the verdict"
+        if attempt.branches:
+            finished = sum(b.dream is not None for b in attempt.branches.values())
+            if finished == len(attempt.branches):
+                return "Arbitrating between the dreams"
+            return f"Dreaming: {finished} of {len(attempt.branches)} finished"
+        if attempt.facts is not None:
+            return "Preparing the dreams"
+        return "Thinking" if attempt.text else self.stage
