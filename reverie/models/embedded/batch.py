@@ -289,7 +289,7 @@ class Batch:
     def clear(self) -> None:
         """Forget every request without telling its caller."""
         self.rows.clear()
-        self._cache.rows = 0
+        self._cache.clear()
 
     def _drop(self, indexes: list[int]) -> None:
         for i in sorted(indexes, reverse=True):

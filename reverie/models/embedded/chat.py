@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import queue
 from collections.abc import AsyncIterator, Iterator, Sequence
@@ -86,12 +87,16 @@ class EmbeddedChatModel(ChatModel):
         call = _Call.read(self, stop, kwargs)
         request = await asyncio.to_thread(self._request, messages, call)
         if call.prefill:
-            yield _text(call.prefill)
-        async for item in self.engine.generate(request):
-            chunk = self._chunk(item, call)
-            if run_manager and isinstance(item, TokenOut):
-                await run_manager.on_llm_new_token(item.text, chunk=chunk)
+            chunk = _text(call.prefill)
+            if run_manager:
+                await run_manager.on_llm_new_token(chunk.text, chunk=chunk)
             yield chunk
+        async with contextlib.aclosing(self.engine.generate(request)) as items:
+            async for item in items:
+                chunk = self._chunk(item, call)
+                if run_manager:
+                    await run_manager.on_llm_new_token(chunk.text, chunk=chunk)
+                yield chunk
 
     def _stream(
         self,
@@ -105,14 +110,17 @@ class EmbeddedChatModel(ChatModel):
         ticket = self.engine.submit(self._request(messages, call), arrived.put)
         try:
             if call.prefill:
-                yield _text(call.prefill)
+                chunk = _text(call.prefill)
+                if run_manager:
+                    run_manager.on_llm_new_token(chunk.text, chunk=chunk)
+                yield chunk
             while True:
                 item = arrived.get()
                 if isinstance(item, Exception):
                     raise item
                 chunk = self._chunk(item, call)
-                if run_manager and isinstance(item, TokenOut):
-                    run_manager.on_llm_new_token(item.text, chunk=chunk)
+                if run_manager:
+                    run_manager.on_llm_new_token(chunk.text, chunk=chunk)
                 yield chunk
                 if isinstance(item, Finished):
                     return
@@ -187,18 +195,20 @@ class EmbeddedChatModel(ChatModel):
         characters = sum(len(m.text) for m in messages)
         if characters * _MIN_TOKENS_PER_CHARACTER > self.engine.window:
             raise _overflow(int(characters * _MIN_TOKENS_PER_CHARACTER), self.engine.window)
-        special = [t for t in tokenizer.all_special_tokens if t]
-        turns = [
-            {"role": _role(m), "content": _without_control_tokens(_content(m), special)}
-            for m in messages
-        ]
-        text = tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
+        special = [t.content for t in tokenizer.added_tokens_decoder.values() if t.special]
+        turns = [{"role": _role(m), "content": _plain(_content(m), special)} for m in messages]
+        try:
+            text = tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
+        except Exception as error:
+            # A template is a program of the model's maker, and raises what it likes.
+            raise ModelRejected(
+                f"the chat template of the model {self.model_name} refuses these messages: {error}",
+                hint="some models take no system message, or insist on alternating turns",
+            ) from error
         # The template has written every special token that belongs there.
         ids = tokenizer.encode(text, add_special_tokens=False)
         if prefill:
-            ids += tokenizer.encode(
-                _without_control_tokens(prefill, special), add_special_tokens=False
-            )
+            ids += tokenizer.encode(_plain(prefill, special), add_special_tokens=False)
         return tuple(ids)
 
     def _chunk(self, item: TokenOut | Finished, call: _Call) -> ChatGenerationChunk:
@@ -254,7 +264,9 @@ class _Call(BaseModel):
     json_schema: dict[str, Any] | None = None
 
     @classmethod
-    def read(cls, model: EmbeddedChatModel, stop: list[str] | None, given: dict[str, Any]) -> _Call:
+    def read(
+        cls, model: EmbeddedChatModel, stop: Sequence[str] | None, given: dict[str, Any]
+    ) -> _Call:
         options = {k: v for k, v in given.items() if not k.startswith("ls_")}  # LangSmith's own
         try:
             return cls(
@@ -263,7 +275,7 @@ class _Call(BaseModel):
                     "temperature": model.temperature,
                     "top_p": model.top_p,
                     "seed": model.seed,
-                    "stop": tuple(stop or ()),
+                    "stop": (stop,) if isinstance(stop, str) else tuple(stop or ()),
                     "json_schema": _schema(options.pop("response_format", None)),
                     **options,
                 }
@@ -313,10 +325,11 @@ def _content(message: BaseMessage) -> str:
     return message.text
 
 
-def _without_control_tokens(text: str, special: Sequence[str]) -> str:
-    """The text with the model's control tokens broken up: a question that contains ``<|im_end|>``
-    must stay a question.
+def _plain(text: str, special: Sequence[str]) -> str:
+    """The text with the model's control tokens broken up (a question that contains ``<|im_end|>``
+    must stay a question) and without lone surrogates, which are no text to a tokenizer.
     """
+    text = text.encode("utf-8", "replace").decode("utf-8")
     for token in special:
         if token in text:
             text = text.replace(token, f"{token[:1]} {token[1:]}")

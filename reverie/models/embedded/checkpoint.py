@@ -26,7 +26,9 @@ from reverie.models.packaged import SMOLLM2_GGUF, FetchProgress, ensure
 
 FOLDER = "smollm2-135m-instruct"
 _MANIFEST = "manifest.json"
-_FORMAT = 1  # raise when what the conversion writes changes: older folders are then converted anew
+_CONVERTED_BYTES = 280_000_000
+_ROOM = "make room (400 MB) or name another folder with model.cache or REVERIE_HOME"
+_FORMAT = 2  # raise when what the conversion writes changes: older folders are then converted anew
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,10 +54,10 @@ def prepare(cache: Path, report: Report | None = None) -> Path:
     aside as ``NAME.damaged-TIMESTAMP`` and made anew. Raises ModelUnavailable when the model cannot
     be fetched, converted or written, and ConfigError without the ``local`` extra.
     """
+    require_local()
     folder = cache / FOLDER
     if verify(folder):
         return folder
-    require_local()
     try:
         cache.mkdir(parents=True, exist_ok=True)
         with _only_one(cache, report):
@@ -65,13 +67,14 @@ def prepare(cache: Path, report: Report | None = None) -> Path:
                 aside = _set_aside(folder)
                 _say(report, f"the model in {folder} was damaged; it was set aside as {aside.name}")
             gguf = ensure(SMOLLM2_GGUF, cache, progress=report)
+            _require_room(cache)
             _say(report, "Converting the model's weights, once (about half a minute)")
             _convert(gguf, folder)
             gguf.unlink(missing_ok=True)
     except OSError as error:
         raise ModelUnavailable(
             f"the model cannot be written to {cache}: {error.strerror or error}",
-            hint="make room (400 MB) or name another folder with model.cache or REVERIE_HOME",
+            hint=_ROOM,
         ) from error
     return folder
 
@@ -99,6 +102,16 @@ def require_local() -> None:
         )
 
 
+def _require_room(cache: Path) -> None:
+    free = shutil.disk_usage(cache).free
+    if free < _CONVERTED_BYTES:
+        raise ModelUnavailable(
+            f"the model cannot be converted in {cache}: the disk has {free / 1e6:.0f} MB free "
+            f"and {_CONVERTED_BYTES / 1e6:.0f} MB are needed",
+            hint=_ROOM,
+        )
+
+
 def _convert(gguf: Path, folder: Path) -> None:
     with tempfile.TemporaryDirectory(
         prefix=f".{FOLDER}.convert-", dir=folder.parent, ignore_cleanup_errors=True
@@ -121,7 +134,8 @@ def _convert(gguf: Path, folder: Path) -> None:
 def _write_safetensors(gguf: Path, work: Path) -> None:
     """In a child process: it takes 1.5 GB for half a minute, and Ctrl-C has to end it at once."""
     log = work.parent / "convert.log"
-    code = run_module("reverie.models.embedded.convert", [str(gguf), str(work)], log=log)
+    alone = _alone(gguf, work.parent / "source")
+    code = run_module("reverie.models.embedded.convert", [str(alone), str(work)], log=log)
     if code != 0:
         lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
         raise ModelUnavailable(
@@ -129,6 +143,19 @@ def _write_safetensors(gguf: Path, work: Path) -> None:
             f"{lines[-1] if lines else f'exit code {code}'}",
             hint="install the versions of constraints.txt, and have 2 GB of memory free",
         )
+
+
+def _alone(gguf: Path, folder: Path) -> Path:
+    """The file in a folder of its own: transformers prefers any tokenizer.json that lies beside a
+    GGUF file, such as another model's, to the tokenizer within.
+    """
+    folder.mkdir()
+    alone = folder / gguf.name
+    try:
+        os.link(gguf, alone)
+    except OSError:  # not every file system has hard links
+        shutil.copyfile(gguf, alone)
+    return alone
 
 
 def _read_manifest(folder: Path) -> dict[str, dict[str, object]] | None:

@@ -22,6 +22,10 @@ def convert(gguf: Path, folder: Path) -> None:
     vars(model).update(hf_quantizer=None, is_quantized=False)
     if hasattr(model.config, "quantization_config"):
         del model.config.quantization_config
+    if len(tokenizer) != model.config.vocab_size:
+        raise ValueError(
+            f"the tokenizer has {len(tokenizer)} tokens and the model {model.config.vocab_size}"
+        )
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
 

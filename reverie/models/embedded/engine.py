@@ -11,7 +11,7 @@ import contextlib
 import os
 import sys
 import weakref
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -109,7 +109,10 @@ class Engine:
         model.eval()
         model.requires_grad_(False)
         window = min(
-            int(config.max_position_embeddings), options.window or config.max_position_embeddings
+            int(config.max_position_embeddings),
+            options.window or config.max_position_embeddings,
+            # Up to here a sliding window is full attention.
+            getattr(config, "sliding_window", None) or config.max_position_embeddings,
         )
         ends = stop_ids(
             tokenizer.eos_token_id, getattr(model.generation_config, "eos_token_id", None)
@@ -126,9 +129,16 @@ class Engine:
     def submit(self, request: GenerationRequest, sink: Sink) -> Ticket:
         """Queue a request. ``sink`` is called from the worker thread with every token, then once
         with ``Finished`` or an exception. Compiles the grammar: call it outside the event loop.
+
+        Raises ModelUnavailable after ``close``, ContextOverflow when the prompt leaves no room for
+        a reply, and ModelRejected for an empty prompt or a schema that cannot be compiled.
         """
-        if self.closed:
-            raise ModelUnavailable("the model was closed", hint="make a new Reasoner")
+        ticket = Ticket(request, sink)
+        self._submit(ticket)
+        return ticket
+
+    def _submit(self, ticket: Ticket) -> None:
+        request = ticket.request
         if len(request.prompt_ids) >= self.window:
             raise ContextOverflow(
                 f"the prompt has {len(request.prompt_ids)} tokens and the model's context window "
@@ -137,26 +147,24 @@ class Engine:
             )
         if not request.prompt_ids:
             raise ModelRejected("the prompt is empty")
-        grammar = None
         if request.json_schema is not None:
-            grammar = self._grammars.compile(request.json_schema, request.prefill)
-        ticket = Ticket(request, grammar, sink)
+            ticket.grammar = self._grammars.compile(request.json_schema, request.prefill)
         self._worker.put(ticket)
-        return ticket
 
-    async def generate(self, request: GenerationRequest) -> AsyncIterator[TokenOut | Finished]:
+    async def generate(
+        self, request: GenerationRequest
+    ) -> AsyncGenerator[TokenOut | Finished, None]:
         """Tokens as they are drawn, then one ``Finished``. Leaving the loop cancels the request."""
         loop = asyncio.get_running_loop()
         arrived: asyncio.Queue[TokenOut | Finished | Exception] = asyncio.Queue()
 
         def sink(item: TokenOut | Finished | Exception) -> None:
-            try:
-                loop.call_soon_threadsafe(arrived.put_nowait, item)
-            except RuntimeError:  # the loop was closed while the request was still running
-                ticket.cancel()
+            loop.call_soon_threadsafe(arrived.put_nowait, item)
 
-        ticket = await asyncio.to_thread(self.submit, request, sink)
+        # Made before it is queued: a task cancelled in between must cancel the request too.
+        ticket = Ticket(request, sink)
         try:
+            await asyncio.to_thread(self._submit, ticket)
             while True:
                 item = await arrived.get()
                 if isinstance(item, Exception):

@@ -26,7 +26,13 @@ class Grammar:
 
     def allowed(self) -> bytes:
         """Which tokens may come next: one bit a token, lowest bit first."""
-        return self._matcher.compute_bitmask()
+        mask = self._matcher.compute_bitmask()
+        if self._matcher.is_error():  # llguidance then allows the end of the reply, as if it fitted
+            raise ModelRejected(
+                f"the grammar cannot go on: {self._matcher.get_error()}",
+                hint="simplify the JSON schema",
+            )
+        return mask
 
     def accept(self, token_id: int) -> None:
         if not self._matcher.consume_token(token_id):
@@ -45,7 +51,7 @@ class Grammar:
     @property
     def complete(self) -> bool:
         """The document is whole: nothing but the end of the reply may follow."""
-        return self._matcher.is_stopped()
+        return self._matcher.is_stopped() and not self._matcher.is_error()
 
 
 class GrammarCompiler:
@@ -68,7 +74,7 @@ class GrammarCompiler:
             grammar = LLMatcher.grammar_from_json_schema(
                 json.dumps(schema), overrides={"whitespace_flexible": False}
             )
-        except ValueError as error:
+        except (TypeError, ValueError) as error:
             raise ModelRejected(f"the JSON schema is not valid: {error}") from error
         matcher = LLMatcher(self._tokenizer, grammar)
         if matcher.is_error():

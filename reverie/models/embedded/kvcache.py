@@ -90,11 +90,11 @@ class RaggedCache(Cache):
         self._heads, self._head_dim = heads, head_dim
         self._dtype, self._device = dtype, device
         self.window = Window()
-        self.rows = 0
-        self.length = 0
-        self._clear()
+        self.clear()
 
-    def _clear(self) -> None:
+    def clear(self) -> None:
+        """No rows and no buffers, whatever a failed step left behind."""
+        self.rows = self.length = 0
         self.used = torch.zeros(0, 0, dtype=torch.bool)
         for layer in self._buffers:
             layer.k = layer.v = torch.empty(0)
@@ -106,7 +106,7 @@ class RaggedCache(Cache):
         if self.rows == 0:
             self.length = 0
             if sum(layer.k.nbytes + layer.v.nbytes for layer in self._buffers) > _KEEP_BYTES:
-                self._clear()
+                self.clear()
         stop = max(self.length, width)
         self._reserve(self.rows + count, stop)
         self.used[self.rows : self.rows + count] = False

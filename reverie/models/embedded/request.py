@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from math import isfinite
 from typing import Any, Literal
+
+from reverie.errors import ConfigError
 
 FinishReason = Literal["stop", "length", "cancelled"]
 
@@ -15,6 +18,7 @@ class Sampling:
 
     ``temperature`` 0 is greedy. ``seed`` fixes the request's own random stream, so that what else
     is in the batch does not shift it (rounding in bfloat16 may still differ between batch sizes).
+    Raises ConfigError for values without a meaning.
     """
 
     max_tokens: int = 256
@@ -24,6 +28,18 @@ class Sampling:
     stop: tuple[str, ...] = ()
     top_logprobs: int = 0
     """How many alternatives to report per token, beside the one drawn."""
+
+    def __post_init__(self) -> None:
+        rules = (
+            ("max_tokens", "at least 1", self.max_tokens >= 1),
+            ("temperature", "0 or more", isfinite(self.temperature) and self.temperature >= 0),
+            ("top_p", "above 0 and at most 1", 0 < self.top_p <= 1),
+            ("seed", "a 64-bit number", self.seed is None or -(2**63) <= self.seed < 2**64),
+            ("top_logprobs", "0 to 20", 0 <= self.top_logprobs <= 20),
+        )
+        for name, rule, obeyed in rules:
+            if not obeyed:
+                raise ConfigError(f"{name} must be {rule}, and is {getattr(self, name)}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +62,7 @@ class TokenOut:
 
     ``text`` may be empty while a character is incomplete or a stop string may be beginning.
     ``logprob`` is the natural logarithm of the model's own probability, before temperature,
-    nucleus and grammar. ``end`` is set on the last token of a request.
+    nucleus and grammar.
     """
 
     id: int

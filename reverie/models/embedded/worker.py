@@ -25,11 +25,24 @@ _GATHER_SECONDS = 0.003
 class Ticket:
     """A request in flight: ``cancel`` makes it leave the batch before the next step."""
 
-    __slots__ = ("_cancelled", "grammar", "request", "sink")
+    __slots__ = ("_cancelled", "_over", "_sink", "grammar", "request")
 
-    def __init__(self, request: GenerationRequest, grammar: Grammar | None, sink: Sink) -> None:
-        self.request, self.grammar, self.sink = request, grammar, sink
-        self._cancelled = False
+    def __init__(self, request: GenerationRequest, sink: Sink) -> None:
+        self.request, self._sink = request, sink
+        self.grammar: Grammar | None = None
+        self._cancelled = self._over = False
+
+    def emit(self, item: TokenOut | Finished | Exception) -> None:
+        """Hand over to the caller, and nothing after the end. A caller who cannot take it any more
+        (its event loop is closed) must not end the thread that serves the others.
+        """
+        if self._over:
+            return
+        self._over = not isinstance(item, TokenOut)
+        try:
+            self._sink(item)
+        except Exception:  # noqa: BLE001  # whatever it is, nobody is left to tell
+            self.cancel()
 
     def cancel(self) -> None:
         self._cancelled = True
@@ -48,16 +61,22 @@ class Worker:
         self._max_batch = max_batch
         self._inbox: queue.SimpleQueue[Ticket | None] = queue.SimpleQueue()
         self._stopping = False
+        self._closing = threading.Lock()
         self._thread = threading.Thread(target=self._run, name="reverie-engine", daemon=True)
         self._thread.start()
 
     def put(self, ticket: Ticket) -> None:
-        self._inbox.put(ticket)
+        """Queue a request; raises ModelUnavailable when the thread takes no more."""
+        with self._closing:
+            if self._stopping:
+                raise ModelUnavailable("the model was closed", hint="make a new Reasoner")
+            self._inbox.put(ticket)
 
     def stop(self) -> None:
         """End the thread after the current step; what is in flight fails."""
-        self._stopping = True
-        self._inbox.put(None)
+        with self._closing:
+            self._stopping = True
+            self._inbox.put(None)
         if threading.current_thread() is not self._thread:
             self._thread.join(timeout=10)
 
@@ -66,12 +85,12 @@ class Worker:
             tickets = self._collect(wait=not self._batch.rows)
             if self._stopping:
                 waiting = [*tickets, *self._drain()]
-                sinks = [t.sink for t in waiting] + [row.emit for row in self._batch.rows]
+                sinks = [t.emit for t in waiting] + [row.emit for row in self._batch.rows]
                 self._batch.clear()
                 _fail(sinks, "the model was closed")
                 return
-            rows = [self._row(ticket) for ticket in tickets if not ticket.cancelled]
             try:
+                rows = [self._row(ticket) for ticket in tickets if not _left(ticket)]
                 if rows:
                     self._batch.admit(rows)
                 if self._batch.rows:
@@ -79,10 +98,10 @@ class Worker:
             except Exception as error:  # noqa: BLE001  # becomes ModelUnavailable
                 # One failed forward pass (out of memory, say) fails what was running; the engine
                 # itself goes on with an empty batch.
-                running = {id(row): row.emit for row in (*rows, *self._batch.rows)}
+                running = [*(t.emit for t in tickets), *(row.emit for row in self._batch.rows)]
                 self._batch.clear()
                 _fail(
-                    running.values(),
+                    running,
                     f"the model failed while generating: {type(error).__name__}: {error}",
                     error,
                 )
@@ -119,12 +138,19 @@ class Worker:
         request = ticket.request
         return Row(
             request=request,
-            emit=ticket.sink,
+            emit=ticket.emit,
             sampler=Sampler(request.sampling),
             text=TextStream(self._tokenizer, request.sampling.stop),
             grammar=ticket.grammar,
             cancelled=lambda: ticket.cancelled,
         )
+
+
+def _left(ticket: Ticket) -> bool:
+    """Whether a request was cancelled while it waited; its caller is told."""
+    if ticket.cancelled:
+        ticket.emit(Finished("cancelled", "", len(ticket.request.prompt_ids), 0, 0))
+    return ticket.cancelled
 
 
 def _fail(sinks: Iterable[Sink], message: str, cause: Exception | None = None) -> None:
