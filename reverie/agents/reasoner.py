@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import secrets
 import sqlite3
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import threading
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing, asynccontextmanager
 from importlib.metadata import version
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, cast
 
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
 from reverie.agents.result import Result
-from reverie.errors import KnowledgeUnavailable, ReverieError
+from reverie.errors import ConfigError, KnowledgeUnavailable, ReverieError
 from reverie.settings import Settings, load_settings
 
 if TYPE_CHECKING:
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from reverie.graphs.state import ReasonState
     from reverie.knowledge.strategies import RecordedRun
     from reverie.models.embedded.checkpoint import Report
+
+_VERSION = version("reverie")  # here, not in a run: it reads files
 
 
 class Reasoner:
@@ -47,6 +50,7 @@ class Reasoner:
         self.settings = settings or load_settings().settings
         self._report = report
         self._resources: Resources | None = None
+        self._starting = threading.Lock()
         self._portal: BlockingPortal | None = None
         self._portal_context: AbstractContextManager[BlockingPortal] | None = None
 
@@ -54,8 +58,8 @@ class Reasoner:
 
     async def astream(
         self, question: str, *, strategy: str | None = None, seed: int | None = None
-    ) -> AsyncIterator[Event | Result]:
-        """The run's events as they happen, then its Result. Leaving the loop ends the run."""
+    ) -> AsyncGenerator[Event | Result, None]:
+        """The run's events as they happen, then its Result. Closing the iterator ends the run."""
         from reverie.graphs.question import clean_question
         from reverie.graphs.reason import RECURSION_LIMIT, build
         from reverie.graphs.recall import new_run_id
@@ -73,7 +77,7 @@ class Reasoner:
         state: ReasonState | None = None
         async with self._checkpointer() as saver:
             graph = build().compile(checkpointer=saver, name="reason")
-            parts = graph.astream(
+            parts: AsyncIterator[Any] = graph.astream(
                 {"question": question, "run_id": run_id},
                 {"configurable": {"thread_id": run_id}, "recursion_limit": RECURSION_LIMIT},
                 context=context,
@@ -82,11 +86,13 @@ class Reasoner:
                 durability="sync",
                 version="v2",
             )
-            async for part in parts:
-                if part["type"] == "custom":
-                    yield part["data"]
-                elif part["type"] == "values" and not part["ns"]:
-                    state = part["data"]
+            # Closed before the checkpointer: a run that is left must not write to it any more.
+            async with aclosing(cast("AsyncGenerator[Any]", parts)):
+                async for part in parts:
+                    if part["type"] == "custom":
+                        yield part["data"]
+                    elif part["type"] == "values" and not part["ns"]:
+                        state = part["data"]
         if state is not None:
             yield self._result(state, context)
 
@@ -94,9 +100,10 @@ class Reasoner:
         self, question: str, *, strategy: str | None = None, seed: int | None = None
     ) -> Result:
         """Answer a question. ``strategy`` overrides the learned choice for this run."""
-        async for item in self.astream(question, strategy=strategy, seed=seed):
-            if isinstance(item, Result):
-                return item
+        async with aclosing(self.astream(question, strategy=strategy, seed=seed)) as items:
+            async for item in items:
+                if isinstance(item, Result):
+                    return item
         raise ReverieError("the run ended without a result", hint="this is a bug in Reverie")
 
     def ask(self, question: str, *, strategy: str | None = None, seed: int | None = None) -> Result:
@@ -161,11 +168,16 @@ class Reasoner:
     # -- inside ----------------------------------------------------------------------------
 
     def _context(self, strategy: str | None, seed: int | None) -> Context:
-        from reverie.graphs.context import Context
+        from reverie.graphs.context import MOST_SEED, Context
         from reverie.graphs.strategies import require_strategy
 
         if seed is None:
             seed = self.settings.reason.seed
+        if seed is not None and not 0 <= seed <= MOST_SEED:
+            raise ConfigError(
+                f"a seed is a whole number from 0 to {MOST_SEED}, not {seed}",
+                hint="leave it out for a fresh one",
+            )
         context = Context.of(
             self.settings,
             resources=self._loaded().key,
@@ -180,15 +192,17 @@ class Reasoner:
     def _loaded(self) -> Resources:
         from reverie.graphs.resources import Resources
 
-        if self._resources is None:
-            self._resources = Resources(self.settings, report=self._report)
-        return self._resources
+        with self._starting:
+            if self._resources is None:
+                self._resources = Resources(self.settings, report=self._report)
+            return self._resources
 
     def _loop(self) -> BlockingPortal:
-        if self._portal is None:
-            self._portal_context = start_blocking_portal()
-            self._portal = self._portal_context.__enter__()
-        return self._portal
+        with self._starting:
+            if self._portal is None:
+                self._portal_context = start_blocking_portal()
+                self._portal = self._portal_context.__enter__()
+            return self._portal
 
     @asynccontextmanager
     async def _checkpointer(self) -> AsyncIterator[BaseCheckpointSaver[Any]]:
@@ -211,7 +225,7 @@ class Reasoner:
 
         return Result.of(
             state["answer"],
-            version=version("reverie"),
+            version=_VERSION,
             run_id=state["run_id"],
             question=state["question"],
             choice=state["choice"],

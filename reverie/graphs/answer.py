@@ -13,12 +13,13 @@ from reverie.graphs.budget import Ledger, ledger_of
 from reverie.graphs.context import Context
 from reverie.graphs.records import Answer, Attempt
 from reverie.graphs.state import ReasonState
+from reverie.graphs.strategies import require_strategy
 
 
 async def answer(state: ReasonState, runtime: Runtime[Context]) -> dict[str, Any]:
     """Answer with the last attempt that succeeded, or abstain.
 
-    Raises the last attempt's error when every one failed: error text is never an answer.
+    Raises an attempt's error when every one failed: error text is never an answer.
     """
     ledger = ledger_of(state, runtime.context.limits)
     final = conclude(state["attempts"], ledger)
@@ -28,7 +29,7 @@ async def answer(state: ReasonState, runtime: Runtime[Context]) -> dict[str, Any
 
 
 def conclude(attempts: Sequence[Attempt], ledger: Ledger) -> Answer:
-    """The answer that the attempts come to. Raises what the last one failed with."""
+    """The answer that the attempts come to. Raises what stopped them when all failed."""
     for status in ("ok", "abstained"):
         for attempt in reversed(attempts):
             if attempt["status"] == status:
@@ -38,21 +39,31 @@ def conclude(attempts: Sequence[Attempt], ledger: Ledger) -> Answer:
                     "strategy": attempt["strategy"],
                     "confidence": attempt["confidence"],
                     "calibrated": False,
-                    "stopped": _stopped(attempt, ledger),
+                    "stopped": _stopped(attempt, attempts[-1], ledger),
                 }
-    raise _error_of(attempts[-1])
+    raise _error_of(_telling(attempts))
 
 
-def _stopped(attempt: Attempt, ledger: Ledger) -> str:
+def _stopped(attempt: Attempt, last: Attempt, ledger: Ledger) -> str:
     """Why the run ended before it had done all it set out to do; empty when it had not."""
     exhausted = ledger.exhausted()
     lost = sum(dream["status"] == "failed" for dream in attempt["dreams"])
     if not exhausted:
-        return ""
+        return last["error"] if last["error_type"] == "BudgetExceeded" else ""
     if lost:
         finished = len(attempt["dreams"]) - lost
         return f"{exhausted}; answered from the {finished} dreams that finished"
     return exhausted
+
+
+def _telling(attempts: Sequence[Attempt]) -> Attempt:
+    """The failure to report: the last one that more budget would not have mended; if all lacked
+    budget, that of the cheapest strategy, which knows the smallest budget that would do.
+    """
+    others = [a for a in attempts if a["error_type"] != "BudgetExceeded"]
+    if others:
+        return others[-1]
+    return min(attempts, key=lambda a: require_strategy(a["strategy"]).cost)
 
 
 def _error_of(attempt: Attempt) -> ReverieError:

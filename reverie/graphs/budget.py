@@ -123,8 +123,8 @@ class Ledger:
         names: tuple[Literal["tokens", "calls", "seconds"], ...] = ("tokens", "calls", "seconds")
         for name in names:
             if left[name] <= 0:
-                limit = self.limits[name]
-                return f"the budget of {limit:g} {name} is used up"
+                # Not :g alone, which writes a million as 1e+06.
+                return f"the budget of {self.limits[name]:.10g} {name} is used up"
         return ""
 
     # -- entries ---------------------------------------------------------------------------

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from reverie.errors import BudgetExceeded, ReverieError
+from reverie.errors import BudgetExceeded
+from reverie.graphs.budget import NO_USAGE
 from reverie.graphs.records import Limits, Usage
 
 if TYPE_CHECKING:
@@ -31,10 +32,22 @@ class Reply:
     usage: Usage
 
 
+@dataclass(slots=True)
+class _Writing:
+    """What a call has written and cost so far."""
+
+    text: list[str] = field(default_factory=list)
+    tokens: list[tuple[str, float]] = field(default_factory=list)
+    usage: Usage = field(default_factory=NO_USAGE.copy)
+    finish: str = ""
+    reported: bool = False
+    """Whether the server said what it cost."""
+
+
 class CallFailed(Exception):
     """A call that failed, with what it had cost by then."""
 
-    def __init__(self, error: ReverieError, usage: Usage) -> None:
+    def __init__(self, error: Exception, usage: Usage) -> None:
         super().__init__(str(error))
         self.error = error
         self.usage = usage
@@ -59,23 +72,18 @@ async def call_model(
     useful call (the message names the fewest tokens that would) or the time runs out meanwhile.
     """
     began = time.monotonic()
-    usage: Usage = {
-        "tokens_in": 0,
-        "tokens_out": 0,
-        "calls": 0,
-        "seconds": 0.0,
-        "estimated": False,
-    }
+    writing = _Writing()
+    usage = writing.usage
+    deadline = asyncio.timeout(left["seconds"])
     try:
         needed = await _affordable(model, messages, prefill, left)
         # From here on the call is charged, with what is known of it when it is cut short.
         usage["calls"], usage["tokens_in"], usage["estimated"] = 1, needed, True
-        async with asyncio.timeout(left["seconds"]):
-            return await _stream(
+        async with deadline:
+            await _stream(
                 model,
                 messages,
-                usage,
-                began,
+                writing,
                 on_text,
                 max_tokens=min(max_tokens, left["tokens"] - needed),
                 prefill=prefill,
@@ -85,15 +93,19 @@ async def call_model(
                 logprobs=True,
                 **_response_format(json_schema),
             )
-    except TimeoutError:
-        error: ReverieError = BudgetExceeded(
-            f"the time ran out after {left['seconds']:.1f} s, in the middle of a model call",
-            hint="raise --seconds",
-        )
-    except ReverieError as raised:
-        error = raised
+        await _estimate(writing, model, messages, prefill)
+    except Exception as raised:
+        await _estimate(writing, model, messages, prefill)
+        usage["seconds"] = time.monotonic() - began
+        if isinstance(raised, TimeoutError) and deadline.expired():
+            error = BudgetExceeded(
+                f"the time ran out after {left['seconds']:.1f} s, in the middle of a model call",
+                hint="raise --seconds",
+            )
+            raise CallFailed(error, usage) from raised
+        raise CallFailed(raised, usage) from raised
     usage["seconds"] = time.monotonic() - began
-    raise CallFailed(error, usage) from error
+    return Reply("".join(writing.text), tuple(writing.tokens), writing.finish != "length", usage)
 
 
 async def prompt_tokens(
@@ -124,28 +136,37 @@ async def _affordable(
 async def _stream(
     model: ChatModel,
     messages: Sequence[BaseMessage],
-    usage: Usage,
-    began: float,
+    writing: _Writing,
     on_text: Callable[[str], None],
     **options: Any,
-) -> Reply:
-    """Run the call, keeping ``usage`` up to date, so that a call cut short is charged too."""
-    text: list[str] = []
-    tokens: list[tuple[str, float]] = []
-    finish = ""
+) -> None:
+    """Run the call, keeping ``writing`` up to date, so that a call cut short is charged too."""
+    usage = writing.usage
     async for chunk in model.astream(list(messages), **options):
-        _read(chunk, tokens)
-        usage["tokens_out"] = len(tokens)
-        finish = chunk.response_metadata.get("finish_reason", finish)
+        _read(chunk, writing.tokens)
         if chunk.usage_metadata:
             usage["tokens_in"] = chunk.usage_metadata["input_tokens"]
             usage["tokens_out"] = chunk.usage_metadata["output_tokens"]
             usage["estimated"] = bool(chunk.response_metadata.get("usage_estimated"))
+            writing.reported = True
+        elif not writing.reported:
+            usage["tokens_out"] = len(writing.tokens)
+        writing.finish = chunk.response_metadata.get("finish_reason", writing.finish)
         if chunk.text:
-            text.append(chunk.text)
+            writing.text.append(chunk.text)
             on_text(chunk.text)
-    usage["seconds"] = time.monotonic() - began
-    return Reply("".join(text), tuple(tokens), finish != "length", usage)
+
+
+async def _estimate(
+    writing: _Writing, model: ChatModel, messages: Sequence[BaseMessage], prefill: str
+) -> None:
+    """Count what was written when the server told neither its usage nor single tokens."""
+    if writing.reported or writing.tokens or not writing.text:
+        return
+    written = "".join(writing.text)
+    whole = await prompt_tokens(model, messages, written)
+    begun = await prompt_tokens(model, messages, prefill if written.startswith(prefill) else "")
+    writing.usage["tokens_out"] = max(0, whole - begun)
 
 
 def _read(chunk: AIMessageChunk, tokens: list[tuple[str, float]]) -> None:

@@ -9,6 +9,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from reverie.graphs.records import EXPERTS, Expert, Limits
 from reverie.settings import Settings
 
+MOST_SEED = 2**32 - 1
+
 
 class Context(BaseModel):
     """Everything a run may be asked to do differently. Plain JSON; clients are looked up by
@@ -23,6 +25,7 @@ class Context(BaseModel):
     )
     strategies: tuple[str, ...] = Field(
         ("direct", "chain_of_thought", "dream"),
+        min_length=1,
         description="The strategies that auto chooses between",
     )
     tokens: int = Field(8000, gt=0, description="Most tokens, prompts included")
@@ -45,9 +48,12 @@ class Context(BaseModel):
     max_facts: int = Field(3, ge=0, le=64, description="Most facts to ground dreams in; 0: none")
     fact_tokens: int = Field(200, gt=0, description="Most tokens of all facts together")
     temperature: float = Field(
-        0.7, ge=0, le=2, description="Sampling temperature of dreams that nothing else would tell apart"
+        0.7,
+        ge=0,
+        le=2,
+        description="Sampling temperature of dreams that nothing else would tell apart",
     )
-    seed: int = Field(0, ge=0, description="Seed of everything that is drawn")
+    seed: int = Field(0, ge=0, le=MOST_SEED, description="Seed of everything that is drawn")
     remember: bool = Field(True, description="Store the run, so that feedback can teach from it")
     resources: str = Field("default", description="Which registered resources to use")
 

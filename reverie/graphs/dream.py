@@ -7,14 +7,17 @@ the others go on.
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import Sequence
 from typing import Any, Literal
 
 from langgraph.errors import NodeError
 from langgraph.graph import END, START, StateGraph
 from langgraph.runtime import Runtime
-from langgraph.types import Command, Send
+from langgraph.types import Command, Overwrite, Send
 
+from reverie.errors import BudgetExceeded, OutputInvalid
 from reverie.graphs.arbitrate import arbitrate
 from reverie.graphs.attempt import failed, failure_of, judged
 from reverie.graphs.budget import NO_USAGE, Entry, Ledger, ledger_of
@@ -23,9 +26,10 @@ from reverie.graphs.confidence import mean_probability, span
 from reverie.graphs.context import Context
 from reverie.graphs.dream_prompt import DreamPrompt, dream_prompt, read_dream
 from reverie.graphs.ground import facts_for_branch, find_facts
-from reverie.graphs.records import Dream, Fact, Limits, Usage
+from reverie.graphs.question import clean_question
+from reverie.graphs.records import Attempt, Dream, Fact, Limits, Usage
 from reverie.graphs.resources import find_resources
-from reverie.graphs.state import BranchState, DreamState
+from reverie.graphs.state import BranchState, DreamState, Failure
 from reverie.models.chat_model import ChatModel
 
 NAME = "dream"
@@ -39,7 +43,7 @@ def build() -> StateGraph[DreamState, Context, DreamState, DreamState]:
     graph = StateGraph(DreamState, context_schema=Context)
     graph.add_node("ground", _ground, error_handler=_ground_failed)
     graph.add_node("dream", _dream, input_schema=BranchState, error_handler=_dream_failed)
-    graph.add_node("arbitrate", _arbitrate)
+    graph.add_node("arbitrate", _arbitrate, error_handler=_arbitrate_failed)
     graph.add_edge(START, "ground")
     graph.add_edge("dream", "arbitrate")
     graph.add_edge("arbitrate", END)
@@ -51,17 +55,28 @@ async def _ground(
 ) -> Command[Literal["dream", "arbitrate"]]:
     """Find the facts, give every branch its reservation, and send the branches out."""
     context = runtime.context
-    resources = find_resources(context.resources)
+    # In a thread: the default resources read the settings, which are files.
+    resources = await asyncio.to_thread(find_resources, context.resources)
+    alone = not state.get("run_id")
+    if alone:  # run by itself, as in Studio, there are no books yet, or those of the last time
+        question = clean_question(state["question"])
+        state = {**state, "question": question, "started": time.time(), "ledger": []}
     facts = await find_facts(state["question"], resources, context)
     shown = facts[: context.max_facts]
     runtime.stream_writer({"type": "grounded", "facts": shown, "note": _note(shown, context)})
     model = await resources.model(context.model)
     ledger = ledger_of(state, context.limits)
     branches, notices = await _plan(state, facts, model, ledger, context)
+    for notice in notices:
+        runtime.stream_writer({"type": "notice", "text": notice})
+    entries = [entry for entry, _ in branches]
     update = {
+        "question": state["question"],
+        "started": state["started"],
         "facts": shown,
-        "dreams": [],
-        "ledger": [entry for entry, _ in branches],
+        "dreams": Overwrite([]),
+        "failures": Overwrite([]),
+        "ledger": Overwrite(entries) if alone else entries,
         "notices": notices,
     }
     return Command(update=update, goto=[Send("dream", branch) for _, branch in branches])
@@ -92,8 +107,8 @@ async def _dream(state: BranchState, runtime: Runtime[Context]) -> dict[str, Any
     )
     try:
         answer, triplets = read_dream(reply.text, state["facts"])
-    except Exception as error:
-        raise CallFailed(error, reply.usage) from error  # type: ignore[arg-type]  # OutputInvalid
+    except OutputInvalid as error:
+        raise CallFailed(error, reply.usage) from error
     written = span(reply.tokens, answer.removeprefix(prompt.opener))
     return _finished(
         state,
@@ -113,11 +128,16 @@ async def _dream(state: BranchState, runtime: Runtime[Context]) -> dict[str, Any
 
 async def _dream_failed(
     state: BranchState, error: NodeError, runtime: Runtime[Context]
-) -> dict[str, Any]:
-    """A branch that raised: a failed record, charged with what it had cost."""
-    _, message, _ = failure_of(error.error)
+) -> Command[Literal["arbitrate"]]:
+    """A branch that raised: a failed record, charged with what it had cost.
+
+    It names where to go: when all branches fail, nothing else takes the edge to arbitrate.
+    """
+    kind, message, hint = failure_of(error.error)
     usage = error.error.usage if isinstance(error.error, CallFailed) else NO_USAGE.copy()
-    return _finished(state, runtime, _failed_dream(state, message, usage))
+    update = _finished(state, runtime, _failed_dream(state, message, usage))
+    update["failures"] = [{"error_type": kind, "hint": hint}]
+    return Command(update=update, goto="arbitrate")
 
 
 async def _arbitrate(state: DreamState, runtime: Runtime[Context]) -> dict[str, Any]:
@@ -126,13 +146,9 @@ async def _arbitrate(state: DreamState, runtime: Runtime[Context]) -> dict[str, 
     dreams = state["dreams"]
     if not dreams:  # grounding failed or nothing was affordable: the attempt says so already
         return {}
-    embedder = await find_resources(context.resources).embedder()
     if not any(d["status"] == "ok" for d in dreams):
-        reasons = "; ".join(dict.fromkeys(d["error"] for d in dreams))
-        message = f"all {len(dreams)} dreams failed: {reasons}"
-        return {
-            "attempt": failed(NAME, "OutputInvalid", message, "try again, or --strategy direct")
-        }
+        return {"attempt": _all_failed(dreams, state["failures"])}
+    embedder = await find_resources(context.resources).embedder()
     verdict = await arbitrate(dreams, state["facts"], embedder, abstain_below=context.abstain_below)
     runtime.stream_writer({"type": "verdict", "verdict": verdict})
     winner = next((d for d in dreams if d["branch"] == verdict["winner"]), None)
@@ -150,14 +166,23 @@ async def _ground_failed(
     return Command(update={"facts": [], "dreams": [], "attempt": attempt}, goto="arbitrate")
 
 
+async def _arbitrate_failed(
+    state: DreamState,  # noqa: ARG001  # as above
+    error: NodeError,
+) -> dict[str, Any]:
+    return {"attempt": failed(NAME, *failure_of(error.error))}
+
+
 async def _plan(
     state: DreamState, facts: Sequence[Fact], model: ChatModel, ledger: Ledger, context: Context
 ) -> tuple[list[tuple[Entry, BranchState]], list[str]]:
     """As many branches as the budget pays for, each with its reservation, most wanted first.
 
-    Raises CallFailed with BudgetExceeded when not even one is affordable.
+    Raises BudgetExceeded when not even one is affordable.
     """
     left = ledger.left()
+    longest = max(context.dream_tokens, SMALLEST_ANSWER)  # fewer, no call is worth making for
+    smallest = min(_SMALLEST_DREAM, longest)
     planned: list[tuple[Entry, BranchState]] = []
     wanted = min(context.branches, left["calls"])
     for branch in range(wanted):
@@ -174,18 +199,18 @@ async def _plan(
         prompt = _prompt(state["question"], candidate, model)
         needed = await prompt_tokens(model, prompt.messages, prompt.prefill)
         available = ledger.left()["tokens"]
-        if available < needed + _SMALLEST_DREAM and planned:
+        if available < needed + smallest and planned:
             break
         # An equal share of what is left, but no more than the longest dream could take.
-        share = max(available // (wanted - branch), needed + _SMALLEST_DREAM)
-        candidate["tokens"] = min(needed + context.dream_tokens, share, available)
-        if candidate["tokens"] < needed + _SMALLEST_DREAM:
-            raise _too_small(left, needed)
+        share = max(available // (wanted - branch), needed + smallest)
+        candidate["tokens"] = min(needed + longest, share, available)
+        if candidate["tokens"] < needed + smallest:
+            raise _too_small(left, needed, smallest)
         entry = ledger.reserve(candidate["scope"], candidate["tokens"], 1, node=NAME)
         ledger = ledger.plus(entry)
         planned.append((entry, candidate))
     if not planned:
-        raise _too_small(left, SMALLEST_ANSWER)
+        raise BudgetExceeded("no model call is left in the budget", hint="raise budget.calls")
     notices = []
     if len(planned) < context.branches:
         notices.append(f"the budget pays for {len(planned)} of {context.branches} dreams")
@@ -235,19 +260,24 @@ def _note(facts: Sequence[Fact], context: Context) -> str:
     return f"no stored fact is similar enough to the question ({context.min_similarity:g})"
 
 
-def _too_small(left: Limits, needed: int) -> CallFailed:
-    from reverie.errors import BudgetExceeded
-
-    smallest = needed + _SMALLEST_DREAM
-    return CallFailed(
-        BudgetExceeded(
-            f"{left['tokens']} tokens are too few for a single dream: the smallest budget that "
-            f"would do is {smallest} tokens ({needed} for the prompt and {_SMALLEST_DREAM} for "
-            "the dream)",
-            hint=f"give --budget {smallest} or more, or --strategy direct",
-        ),
-        NO_USAGE.copy(),
+def _too_small(left: Limits, needed: int, dream: int) -> BudgetExceeded:
+    return BudgetExceeded(
+        f"{left['tokens']} tokens are too few for a single dream: the smallest budget that would "
+        f"do is {needed + dream} tokens ({needed} for the prompt and {dream} for the dream)",
+        hint=f"give --budget {needed + dream} or more, or --strategy direct",
     )
+
+
+def _all_failed(dreams: Sequence[Dream], failures: Sequence[Failure]) -> Attempt:
+    reasons = "; ".join(dict.fromkeys(d["error"] for d in dreams))
+    message = f"all {len(dreams)} dreams failed: {reasons}"
+    kinds = {failure["error_type"] for failure in failures}
+    if len(kinds) == 1:
+        attempt = failed(NAME, kinds.pop(), message, failures[0]["hint"])
+    else:
+        attempt = failed(NAME, "OutputInvalid", message, "try again, or --strategy direct")
+    attempt["dreams"] = list(dreams)
+    return attempt
 
 
 graph = build().compile(name=NAME)

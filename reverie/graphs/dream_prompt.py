@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import re
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -38,6 +39,8 @@ _CLAUSE = re.compile(
     r"\bwhat (?:happens|will happen|would happen) ((?:when|if) .+?)[?.! ]*$", re.IGNORECASE
 )
 _MOST_CLAUSE_WORDS = 16
+_MOST_CLAUSE = 300
+"""Characters. The end of a longer question is enough, and the search takes quadratic time."""
 
 # Whole words, generously many: a tight count glues words together, and maxLength takes seconds to
 # compile. Letters of any script; what JSON would have to escape is left out.
@@ -46,6 +49,9 @@ _WORDS = rf"{_WORD}( {_WORD}){{0,11}}"
 _SENTENCE = rf"^({_WORD}[,;:]? ){{0,48}}{_WORD}[.!]$"
 
 MOST_TRIPLETS = 3
+
+_GROUNDED = load_prompt("dream")  # here, not in a node: it is a file
+_UNAIDED = load_prompt("dream_unaided")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,11 +72,9 @@ def dream_prompt(
     opener = _opener(question, expert)
     if facts:
         listed = "\n".join(f"- {f['what']} -> {f['action']} -> {f['result']}" for f in facts)
-        messages = load_prompt("dream").messages(
-            role=_ROLES[expert], facts=listed, question=question
-        )
+        messages = _GROUNDED.messages(role=_ROLES[expert], facts=listed, question=question)
     else:
-        messages = load_prompt("dream_unaided").messages(role=_ROLES[expert], question=question)
+        messages = _UNAIDED.messages(role=_ROLES[expert], question=question)
     prefill = json.dumps({"answer": opener}, ensure_ascii=False, separators=(",", ":"))
     schema = _schema([] if own_triplets else facts)
     return DreamPrompt(messages, opener, prefill.removesuffix('"}'), schema)
@@ -83,12 +87,17 @@ def read_dream(text: str, facts: Sequence[Fact]) -> tuple[str, list[DreamTriplet
     """
     try:
         document = json.loads(text)
-        answer = str(document["answer"]).strip()
-        triplets = [tuple(map(str, t)) for t in document["triplets"]]
-    except (ValueError, KeyError, TypeError) as error:
+    except ValueError as error:
         raise OutputInvalid(
             "the dream was cut off before it was complete", hint="raise dream.max_tokens"
         ) from error
+    try:
+        answer = str(document["answer"]).strip()
+        triplets = [tuple(map(str, t)) for t in document["triplets"] if isinstance(t, list)]
+    except (KeyError, TypeError) as error:
+        raise OutputInvalid("the dream is not the document that was asked for") from error
+    if not answer:
+        raise OutputInvalid("the dream has no answer")
     known = {(f["what"], f["action"], f["result"]) for f in facts}
     return answer, [
         {
@@ -106,13 +115,23 @@ def _opener(question: str, expert: Expert) -> str:
     """How the answer begins. A question about what happens gives its own clause; any other gets
     no opener, since one would not fit.
     """
-    found = _CLAUSE.search(question)
-    if found is None or len(found[1].split()) > _MOST_CLAUSE_WORDS:
+    found = _CLAUSE.search(question[-_MOST_CLAUSE:])
+    if found is None:
+        return ""
+    words = found[1].split(" ")
+    if len(words) > _MOST_CLAUSE_WORDS or not all(map(_is_word, words)):
         return ""
     clause = found[1][0].upper() + found[1][1:]
-    if any(c in clause for c in '"\\') or not clause.isprintable():
-        return ""
-    return f"{clause}, {_OPENERS[expert]}"
+    return f"{clause.rstrip(',;:')}, {_OPENERS[expert]}"
+
+
+def _is_word(text: str) -> bool:
+    """Whether the schema takes ``text`` for a word: an opener must be able to begin a reply."""
+    word = text[:-1] if text.endswith((",", ";", ":")) else text
+    return bool(word) and all(
+        unicodedata.category(c)[0] in "LMN" or (i > 0 and c in "'\u2019-")
+        for i, c in enumerate(word)
+    )
 
 
 def _schema(facts: Sequence[Fact]) -> dict[str, Any]:

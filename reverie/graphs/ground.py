@@ -17,8 +17,9 @@ if TYPE_CHECKING:
 # whatever it is shown.
 _MARGIN = 0.15
 
-# A fact in a prompt costs about this many characters per token, arrows included.
-_CHARACTERS_PER_TOKEN = 3
+# A fact in a prompt costs about one token per this many bytes of UTF-8, arrows included. Bytes,
+# since a tokenizer made for English splits other scripts into almost single characters.
+_BYTES_PER_TOKEN = 3
 
 
 async def find_facts(question: str, resources: Resources, context: Context) -> list[Fact]:
@@ -52,9 +53,10 @@ def facts_for_branch(facts: Sequence[Fact], context: Context, branch: int, seed:
 def _within(facts: Sequence[Fact], tokens: int) -> list[Fact]:
     """As many facts, best first, as fit into the token budget."""
     kept: list[Fact] = []
-    room = tokens * _CHARACTERS_PER_TOKEN
+    room = tokens * _BYTES_PER_TOKEN
     for fact in facts:
-        room -= len(fact["what"]) + len(fact["action"]) + len(fact["result"]) + 12
+        text = f"- {fact['what']} -> {fact['action']} -> {fact['result']}\n"
+        room -= len(text.encode("utf-8", "replace"))
         if room < 0:
             break
         kept.append(fact)

@@ -14,7 +14,7 @@ _REVERSING = {chr(c) for c in (*range(0x202A, 0x202F), *range(0x2066, 0x206A))}
 def clean_question(text: str) -> str:
     """The text without control characters; line breaks and tabs become spaces where they must.
 
-    Any script passes. Raises ConfigError when nothing is left.
+    Any script passes. Raises ConfigError when nothing that can be seen is left.
     """
     kept = "".join(
         " " if character in "\t\r" else character
@@ -25,7 +25,7 @@ def clean_question(text: str) -> str:
             and character not in _REVERSING
         )
     ).strip()
-    if not kept:
+    if not any(character.isprintable() and not character.isspace() for character in kept):
         raise ConfigError(
             "the question is empty", hint='ask one, as in: reverie ask "Why does ice float?"'
         )

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 import time
 from typing import Any
 
 from langgraph.runtime import Runtime
+from langgraph.types import Overwrite
 
+from reverie.errors import ContextOverflow
 from reverie.graphs.call import SMALLEST_ANSWER, prompt_tokens
 from reverie.graphs.context import Context
 from reverie.graphs.question import clean_question
@@ -17,12 +20,19 @@ from reverie.graphs.state import ReasonState
 
 
 async def recall(state: ReasonState, runtime: Runtime[Context]) -> dict[str, Any]:
-    """Begin the run: its id, its clock, and what the strategy memory says of its question."""
+    """Begin the run: its id, its clock, and what the strategy memory says of its question.
+
+    A thread of LangGraph may be asked again and again (Studio does): whatever an earlier run left
+    in its state ends here.
+    """
     context = runtime.context
-    resources = find_resources(context.resources)
+    # In a thread: the default resources read the settings, which are files.
+    resources = await asyncio.to_thread(find_resources, context.resources)
     question = clean_question(state["question"])
-    started = state.get("started") or time.time()
-    await _require_room(question, resources, context)
+    await resources.prepare(context.model)
+    await _require_window(question, resources, context)
+    started = time.time()
+    run_id = "" if "answer" in state else state.get("run_id")  # another run's once it has answered
     vector = (await (await resources.embedder()).embed([question]))[0]
     memory = await resources.memory()
     memories: Memories = {
@@ -32,10 +42,10 @@ async def recall(state: ReasonState, runtime: Runtime[Context]) -> dict[str, Any
     runtime.stream_writer({"type": "recalled", "memories": memories})
     return {
         "question": question,
-        "run_id": state.get("run_id") or new_run_id(),
+        "run_id": run_id or new_run_id(),
         "started": started,
-        "ledger": [],
-        "notices": list(resources.notices),
+        "ledger": Overwrite([]),
+        "notices": Overwrite(list(resources.notices)),
         "memories": memories,
         "attempts": [],
     }
@@ -46,13 +56,11 @@ def new_run_id() -> str:
     return secrets.token_hex(6)
 
 
-async def _require_room(question: str, resources: Resources, context: Context) -> None:
-    """Refuse at once what no strategy could answer: a question larger than the model's window or
-    than the budget. Raises ContextOverflow or BudgetExceeded.
+async def _require_window(question: str, resources: Resources, context: Context) -> None:
+    """Refuse at once what no strategy could answer: a question larger than the model's window.
+    Raises ContextOverflow. Whether the budget suffices, each strategy knows best.
     """
     from langchain_core.messages import HumanMessage
-
-    from reverie.errors import BudgetExceeded, ContextOverflow
 
     model = await resources.model(context.model)
     tokens = await prompt_tokens(model, [HumanMessage(question)])
@@ -61,10 +69,4 @@ async def _require_room(question: str, resources: Resources, context: Context) -
         raise ContextOverflow(
             f"the question has {tokens} tokens and the model's context window only {window}",
             hint="ask a shorter question, or use a model with a larger window",
-        )
-    if tokens + SMALLEST_ANSWER > context.tokens:
-        raise BudgetExceeded(
-            f"{context.tokens} tokens are too few for a single call: the question alone takes "
-            f"{tokens}, so the smallest budget that could do is {tokens + SMALLEST_ANSWER}",
-            hint=f"give --budget {tokens + SMALLEST_ANSWER} or more",
         )

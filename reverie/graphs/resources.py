@@ -12,6 +12,7 @@ import functools
 import threading
 import uuid
 from collections.abc import Awaitable, Callable
+from concurrent.futures import Future
 from typing import TYPE_CHECKING, Generic, TypeVar
 from weakref import WeakValueDictionary
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+_defaulting = threading.Lock()
 _registered: WeakValueDictionary[str, Resources] = WeakValueDictionary()
 
 
@@ -104,7 +106,11 @@ class Resources:
             embedder=embedder.name,
             dimension=embedder.dimension,
         )
-        await seed(store, await self.embedder())
+        try:
+            await seed(store, await self.embedder())
+        except BaseException:
+            await store.close()
+            raise
         self.notices.extend(store.notices)
         return store
 
@@ -122,39 +128,65 @@ class Resources:
 
 
 class _Once(Generic[T]):
-    """Opens something at its first use; tasks that ask meanwhile wait for the same opening."""
+    """Opens something at its first use; whoever asks meanwhile, in any thread and event loop, waits
+    for the same opening.
+    """
 
     def __init__(self, opener: Callable[[], Awaitable[T]]) -> None:
         self._open = opener
-        self._opening: asyncio.Future[T] | None = None
-        self._value: T | None = None
+        self._lock = threading.Lock()
+        self._opening: Future[T] | None = None
+        self._task: asyncio.Task[None] | None = None  # an event loop alone would not keep it alive
 
     async def get(self) -> T:
-        if self._value is None:
-            if self._opening is None:
-                self._opening = asyncio.ensure_future(self._open())
-            opening = self._opening
+        while True:
+            with self._lock:
+                opening, first = self._opening, self._opening is None
+                if opening is None:
+                    opening = self._opening = Future()
+            if first:
+                self._task = asyncio.ensure_future(self._fill(opening))
             try:
                 # Shielded: the task that happens to open it may be cancelled, the others wait on.
-                self._value = await asyncio.shield(opening)
-            finally:
-                if opening.done():
-                    self._opening = None
-        return self._value
+                return await asyncio.shield(asyncio.wrap_future(opening))
+            except asyncio.CancelledError:
+                task = asyncio.current_task()
+                if not opening.cancelled() or (task is not None and task.cancelling()):
+                    raise
+                # The loop that was opening it has ended: this one takes over.
+
+    async def _fill(self, opening: Future[T]) -> None:
+        try:
+            value = await self._open()
+        except BaseException as error:
+            with self._lock:
+                self._opening = None
+            if not isinstance(error, Exception):
+                opening.cancel()
+                raise
+            opening.set_exception(error)
+        else:
+            opening.set_result(value)
 
     def taken(self) -> T | None:
         """What was opened, if anything, forgetting it."""
-        value, self._value = self._value, None
-        return value
+        with self._lock:
+            opening = self._opening
+            if opening is None or not opening.done():
+                return None
+            self._opening = None
+        return opening.result()
 
 
 def find_resources(key: str) -> Resources:
-    """The resources that a context names. ``default`` are those of the settings in the environment.
+    """The resources that a context names. ``default`` are those of the settings in the environment,
+    read the first time, which blocks: the first node of a graph asks in a thread.
 
     Raises ConfigError when the reasoner that registered them is gone.
     """
     if key == "default":
-        return _default()
+        with _defaulting:
+            return _default()
     try:
         return _registered[key]
     except KeyError:

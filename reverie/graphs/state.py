@@ -6,6 +6,7 @@ branches finish does not matter and nothing counts twice when a subgraph hands b
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
 from typing import Annotated, NotRequired
 
@@ -53,7 +54,7 @@ class ReasonState(RunState):
     attempt: Attempt
     """What the last strategy returned; assess moves it to ``attempts``."""
     attempts: list[Attempt]
-    answer: Answer
+    answer: NotRequired[Answer]
 
 
 class StrategyState(RunState):
@@ -67,7 +68,15 @@ class DreamState(StrategyState):
 
     facts: list[Fact]
     dreams: Annotated[list[Dream], merge_dreams]
+    failures: Annotated[list[Failure], operator.add]
     verdict: Verdict
+
+
+class Failure(TypedDict):
+    """The kind of error that ended a dream, and what helps: its record keeps only the message."""
+
+    error_type: str
+    hint: str
 
 
 class BranchState(TypedDict):

@@ -6,18 +6,21 @@ The second call's prompt is the first one's and its reply, so the server's prefi
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from langgraph.errors import NodeError
 from langgraph.graph import END, START, StateGraph
 from langgraph.runtime import Runtime
 
+from reverie.errors import BudgetExceeded
 from reverie.graphs.attempt import answered, charge_of, failed, failure_of
 from reverie.graphs.budget import ledger_of
-from reverie.graphs.call import call_model
-from reverie.graphs.confidence import mean_probability
+from reverie.graphs.call import SMALLEST_ANSWER, call_model, prompt_tokens
+from reverie.graphs.confidence import mean_probability, span
 from reverie.graphs.context import Context
 from reverie.graphs.prompt import load_prompt
+from reverie.graphs.records import Limits
 from reverie.graphs.resources import find_resources
 from reverie.graphs.state import StrategyState
 from reverie.graphs.strategies.registry import strategy
@@ -26,12 +29,19 @@ NAME = "chain_of_thought"
 _THOUGHT_TOKENS = 160
 _ANSWER_TOKENS = 64
 _CUE = "Answer:"
+_PROMPT = load_prompt(NAME)  # here, not in a node: it is a file
+
+
+# The fewest tokens of the second call beside its prompt: the cue, and what joining the thought to
+# it may add, and an answer.
+_SMALLEST_CONCLUSION = 8 + SMALLEST_ANSWER
 
 
 class ThoughtState(StrategyState):
     """The strategy's own state."""
 
-    thought: str
+    thought: str | None
+    """None when there was no room or no luck to think; empty when the model answers at once."""
 
 
 @strategy(NAME, cost=600, summary="reason in steps, then answer")
@@ -49,11 +59,13 @@ def build() -> StateGraph[ThoughtState, Context, ThoughtState, ThoughtState]:
 async def _think(state: ThoughtState, runtime: Runtime[Context]) -> dict[str, Any]:
     ledger = ledger_of(state, runtime.context.limits)
     left = ledger.left()
+    model = await find_resources(runtime.context.resources).model(runtime.context.model)
+    messages = _PROMPT.messages(question=state["question"])
     reply = await call_model(
-        await find_resources(runtime.context.resources).model(runtime.context.model),
-        load_prompt(NAME).messages(question=state["question"]),
+        model,
+        messages,
         left=left,
-        max_tokens=_THOUGHT_TOKENS,
+        max_tokens=min(_THOUGHT_TOKENS, _room(await prompt_tokens(model, messages), left)),
         stop=(_CUE,),
         on_text=lambda text: runtime.stream_writer({"type": "token", "branch": None, "text": text}),
     )
@@ -65,22 +77,24 @@ async def _think(state: ThoughtState, runtime: Runtime[Context]) -> dict[str, An
 
 async def _conclude(state: ThoughtState, runtime: Runtime[Context]) -> dict[str, Any]:
     ledger = ledger_of(state, runtime.context.limits)
-    opening = f"{state['thought']}\n{_CUE}"
+    thought = state["thought"] or ""
+    opening = f"{thought}\n{_CUE}"
     reply = await call_model(
         await find_resources(runtime.context.resources).model(runtime.context.model),
-        load_prompt(NAME).messages(question=state["question"]),
+        _PROMPT.messages(question=state["question"]),
         left=ledger.left(),
         max_tokens=_ANSWER_TOKENS,
         prefill=opening,
-        stop=("\n",),
         on_text=lambda text: runtime.stream_writer(
-            {"type": "token", "branch": None, "text": text.removeprefix(state["thought"])}
+            {"type": "token", "branch": None, "text": text.removeprefix(thought)}
         ),
     )
-    answer = reply.text.removeprefix(opening).strip()
+    written = reply.text.removeprefix(opening)
+    answer = _conclusion(written, thought)
+    wrote = span(reply.tokens, answer) if answer in written else ()
     return {
         "ledger": [ledger.spend(f"{NAME}:conclude", reply.usage, node=NAME)],
-        "attempt": answered(NAME, answer, mean_probability(reply.tokens)),
+        "attempt": answered(NAME, answer, mean_probability(wrote)),
     }
 
 
@@ -88,12 +102,45 @@ async def _failed(
     state: ThoughtState, error: NodeError, runtime: Runtime[Context]
 ) -> dict[str, Any]:
     ledger = ledger_of(state, runtime.context.limits)
-    return {
-        "thought": "",
+    update: dict[str, Any] = {
         "ledger": charge_of(error, ledger, f"{NAME}:{error.node}", node=NAME),
         "attempt": failed(NAME, *failure_of(error.error)),
     }
+    kind, why, _ = failure_of(error.error)
+    if error.node == "think":
+        update["thought"] = None
+    elif kind == "BudgetExceeded" and state["thought"]:
+        # What the reasoning ended in is the best answer so far.
+        update["attempt"] = answered(NAME, _conclusion("", state["thought"]), None)
+        update["notices"] = [f"answered with the end of the reasoning: {why}"]
+    return update
+
+
+def _room(prompt: int, left: Limits) -> int:
+    """How long the thought may be, in tokens, so that the second call is affordable too: its prompt
+    is the first one's, ``prompt`` tokens, and the thought. Raises BudgetExceeded.
+    """
+    if left["calls"] < 2:
+        raise BudgetExceeded(
+            f"chain of thought takes two model calls, and {left['calls']} is left",
+            hint="raise budget.calls, or use --strategy direct",
+        )
+    room = (left["tokens"] - 2 * prompt - _SMALLEST_CONCLUSION) // 2
+    if room < SMALLEST_ANSWER:
+        smallest = 2 * (prompt + SMALLEST_ANSWER) + _SMALLEST_CONCLUSION
+        raise BudgetExceeded(
+            f"{left['tokens']} tokens are too few for a chain of thought: the smallest budget that "
+            f"would do is {smallest} tokens (two calls with prompts of {prompt} and more)",
+            hint=f"give --budget {smallest} or more, or --strategy direct",
+        )
+    return room
+
+
+def _conclusion(written: str, thought: str) -> str:
+    """The first line that the model wrote; if it wrote none, what its reasoning ended in."""
+    lines = [line.strip() for line in written.splitlines() if line.strip()]
+    return lines[0] if lines else re.split(r"(?<=[.!?])\s+", thought)[-1]
 
 
 def _whether_thought(state: ThoughtState) -> str:
-    return "conclude" if state.get("thought") else END
+    return END if state.get("thought") is None else "conclude"

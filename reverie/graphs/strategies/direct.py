@@ -20,6 +20,7 @@ from reverie.graphs.strategies.registry import strategy
 
 NAME = "direct"
 _MAX_TOKENS = 96
+_PROMPT = load_prompt(NAME)  # here, not in a node: it is a file
 
 
 @strategy(NAME, cost=200, summary="one call, one short answer")
@@ -37,7 +38,7 @@ async def _ask(state: StrategyState, runtime: Runtime[Context]) -> dict[str, Any
     model = await find_resources(runtime.context.resources).model(runtime.context.model)
     reply = await call_model(
         model,
-        load_prompt(NAME).messages(question=state["question"]),
+        _PROMPT.messages(question=state["question"]),
         left=ledger.left(),
         max_tokens=_MAX_TOKENS,
         on_text=lambda text: runtime.stream_writer({"type": "token", "branch": None, "text": text}),
