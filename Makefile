@@ -19,7 +19,7 @@ PIP         := $(BIN)/python -m pip --disable-pip-version-check
 INSTALL     := $(PIP) install --progress-bar off -c constraints.txt \
                $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) $(PIP_FLAGS)
 # Of pip's many lines: what comes and how large it is, and what went wrong.
-SHOW        := awk '/^ *Downloading .*whl \(/ { sub(/^ */, "  "); print; fflush() } \
+SHOW        := awk '/^ *Downloading .*whl \([0-9.]+ [MG]B/ { sub(/^ */, "  "); print; fflush() } \
                /^ERROR|^error|^  *error:/ { print; fflush() } /^pip-failed$$/ { bad = 1 } \
                END { exit bad }'
 QUESTION    := What happens when you drop a ball?
