@@ -80,11 +80,13 @@ def _why(name: str, believed: Sequence[Posterior]) -> str:
     mine = by_name[name]
     best = max(believed, key=lambda p: p["mean"])
     if best["strategy"] == name:
-        return f"expected score {mine['mean']:.2f} from {mine['runs']} scored runs, the highest"
-    return (
-        f"explored: expected score {mine['mean']:.2f} from {mine['runs']} scored runs, "
-        f"{best['strategy']} has {best['mean']:.2f}"
-    )
+        return f"expected score {_expected(mine)}, the highest"
+    return f"explored: expected score {_expected(mine)}, {best['strategy']} has {best['mean']:.2f}"
+
+
+def _expected(posterior: Posterior) -> str:
+    runs = posterior["runs"]
+    return f"{posterior['mean']:.2f} from {runs} scored run{'' if runs == 1 else 's'}"
 
 
 def _choice(name: str, why: str, propensity: float, posteriors: list[Posterior]) -> Choice:

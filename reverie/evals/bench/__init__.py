@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 BENCHES = {
     "engine": "reverie.evals.bench.engine",
+    "dreams": "reverie.evals.bench.dreams",
 }
 """Name on the command line to module."""
 

@@ -33,11 +33,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m reverie.evals.bench", description=__doc__)
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(BENCHES)}")
+    parser.add_argument(
+        "names", nargs="*", metavar="NAME", help=f"of {', '.join(BENCHES)}; none: all"
+    )
     parser.add_argument("--json", action="store_true", help="one JSON document instead of tables")
     parser.add_argument("--repeats", type=int, default=3, help="times everything is measured (3)")
     options = parser.parse_args(arguments)
-    options.names = options.names or ["engine"]
+    options.names = options.names or list(BENCHES)
     if unknown := [name for name in options.names if name not in BENCHES]:
         parser.error(f"no benchmark is called {unknown[0]!r}; there are: {', '.join(BENCHES)}")
     if options.repeats < 1:

@@ -69,6 +69,8 @@ _DREAM = {
 def run(repeats: int, progress: Progress) -> Report:
     """Measure both sides and put them side by side."""
     folder = prepare(load_settings().settings.models_folder)
+    # What else the machine was doing: above 0.5 or so, the numbers mean little.
+    load = round(os.getloadavg()[0], 1) if hasattr(os, "getloadavg") else "unknown"
     progress("the engine: requests at once, dreams, prefixes")
     ours = _in_process("engine", folder, repeats)
     progress("plain transformers.generate of the same prompts")
@@ -96,6 +98,7 @@ def run(repeats: int, progress: Progress) -> Report:
         ),
         facts={
             "processor": _processor(),
+            "load before": load,
             "threads": int(ours["threads"]),
             "dtype": str(ours["dtype"]),
             "seed": _SEED,

@@ -1,0 +1,77 @@
+"""``reverie config``: effective settings and origins."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from reverie.cli import main
+from reverie.settings.keys import fields
+
+
+@pytest.fixture(autouse=True)
+def _own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def test_a_pipe_gets_aligned_text(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REVERIE_BUDGET_TOKENS", "4000")
+
+    assert main(["config"]) == 0
+
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == list(fields())
+    tokens = next(line for line in lines if line.startswith("budget.tokens"))
+    assert tokens.split() == ["budget.tokens", "4000", "REVERIE_BUDGET_TOKENS"]
+    assert len({line.rindex("default") for line in lines if line.endswith("default")}) == 1
+
+
+def test_a_terminal_gets_a_table(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "120")
+
+    assert main(["config"]) == 0
+
+    out = capsys.readouterr().out
+    assert "key" in out.splitlines()[0]
+    assert "dream.experts" in out
+
+
+def test_json_has_values_and_origins(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REVERIE_MODEL_API_KEY", "hush")
+    Path("mine.yaml").write_text("dream: {branches: 2}")
+
+    assert main(["config", "--config", "mine.yaml", "--json"]) == 0
+
+    out = capsys.readouterr().out
+    document = json.loads(out)
+    assert document["file"] == "mine.yaml"
+    assert document["settings"]["dream.branches"] == {
+        "value": 2,
+        "origin": "file mine.yaml line 1",
+    }
+    assert document["settings"]["dream.experts"]["value"][0] == "spatial"
+    assert "hush" not in out
+
+
+def test_a_wrong_setting_is_wrong_use(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REVERIE_BUDGET_TOKENS", "-5")
+
+    assert main(["config"]) == 2
+
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err == (
+        "error: budget.tokens = -5 (REVERIE_BUDGET_TOKENS) must be greater than 0\n"
+        "hint: budget.tokens: Most tokens of a run, prompts included (default: 8000).\n"
+    )
