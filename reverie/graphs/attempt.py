@@ -8,7 +8,7 @@ from langgraph.errors import NodeError
 
 from reverie.errors import ReverieError
 from reverie.graphs.budget import Entry, Ledger
-from reverie.graphs.call import CallFailed
+from reverie.graphs.call import CallFailed, Reply
 from reverie.graphs.records import Attempt, Dream, Fact, Verdict
 
 
@@ -39,6 +39,11 @@ def failed(strategy: str, kind: str, message: str, hint: str = "") -> Attempt:
     attempt = _attempt(strategy, answer="", confidence=None)
     attempt |= {"status": "failed", "error": message, "error_type": kind, "hint": hint}
     return attempt
+
+
+def cut_off(reply: Reply) -> list[str]:
+    """A notice, when the reply ended because it had to and not because it was over."""
+    return [] if reply.complete else [f"the answer was cut off after {len(reply.tokens)} tokens"]
 
 
 def failure_of(error: BaseException) -> tuple[str, str, str]:

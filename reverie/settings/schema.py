@@ -167,7 +167,10 @@ class ReasonSettings(Section):
         description="The strategies that auto may choose between",
     )
     seed: int | None = Field(
-        default=None, ge=0, le=2**32 - 1, description="Seed of every random choice; null: a fresh one"
+        default=None,
+        ge=0,
+        le=2**32 - 1,
+        description="Seed of every random choice; null: a fresh one",
     )
     temperature: float = Field(
         default=0.7, ge=0, le=2, description="Sampling temperature; 0: always the likeliest token"

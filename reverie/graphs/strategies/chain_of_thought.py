@@ -14,7 +14,7 @@ from langgraph.graph import END, START, StateGraph
 from langgraph.runtime import Runtime
 
 from reverie.errors import BudgetExceeded
-from reverie.graphs.attempt import answered, charge_of, failed, failure_of
+from reverie.graphs.attempt import answered, charge_of, cut_off, failed, failure_of
 from reverie.graphs.budget import ledger_of
 from reverie.graphs.call import SMALLEST_ANSWER, call_model, prompt_tokens
 from reverie.graphs.confidence import mean_probability, span
@@ -95,6 +95,7 @@ async def _conclude(state: ThoughtState, runtime: Runtime[Context]) -> dict[str,
     return {
         "ledger": [ledger.spend(f"{NAME}:conclude", reply.usage, node=NAME)],
         "attempt": answered(NAME, answer, mean_probability(wrote)),
+        "notices": [] if "\n" in written.strip() else cut_off(reply),
     }
 
 

@@ -8,7 +8,7 @@ from langgraph.errors import NodeError
 from langgraph.graph import END, START, StateGraph
 from langgraph.runtime import Runtime
 
-from reverie.graphs.attempt import answered, charge_of, failed, failure_of
+from reverie.graphs.attempt import answered, charge_of, cut_off, failed, failure_of
 from reverie.graphs.budget import ledger_of
 from reverie.graphs.call import call_model
 from reverie.graphs.confidence import mean_probability
@@ -46,6 +46,7 @@ async def _ask(state: StrategyState, runtime: Runtime[Context]) -> dict[str, Any
     return {
         "ledger": [ledger.spend(f"{NAME}:ask", reply.usage, node=NAME)],
         "attempt": answered(NAME, reply.text.strip(), mean_probability(reply.tokens)),
+        "notices": cut_off(reply),
     }
 
 

@@ -187,3 +187,21 @@ def dream_of(call: Call) -> Say:
     from tests.unit.conftest import dream_text
 
     return Say(dream_text(call))
+
+
+async def test_an_answer_that_was_cut_off_says_so(
+    resources: ScriptedResources, model: ScriptedModel
+) -> None:
+    model.script = lambda _: " ".join(["word"] * 500)  # type: ignore[assignment]
+
+    ran = await run_graph(resources, strategy="direct")
+
+    assert ran.state["notices"] == ["the answer was cut off after 96 tokens"]
+
+
+async def test_a_whole_answer_has_no_notice(
+    resources: ScriptedResources, model: ScriptedModel
+) -> None:
+    ran = await run_graph(resources, strategy="direct")
+
+    assert ran.state["notices"] == []
