@@ -15,23 +15,26 @@ if TYPE_CHECKING:
     from reverie.agents.reasoner import Reasoner
     from reverie.agents.result import Result
     from reverie.errors import ReverieError
+    from reverie.settings import BudgetSettings as Budget
     from reverie.settings import Settings, load_settings
 
 # Loaded at first use (PEP 562): `reverie --help` must not wait for LangGraph.
 _HOMES = {
-    "Reasoner": "reverie.agents.reasoner",
-    "Result": "reverie.agents.result",
-    "ReverieError": "reverie.errors",
-    "Settings": "reverie.settings",
-    "load_settings": "reverie.settings",
+    "Budget": ("reverie.settings", "BudgetSettings"),
+    "Reasoner": ("reverie.agents.reasoner", "Reasoner"),
+    "Result": ("reverie.agents.result", "Result"),
+    "ReverieError": ("reverie.errors", "ReverieError"),
+    "Settings": ("reverie.settings", "Settings"),
+    "load_settings": ("reverie.settings", "load_settings"),
 }
 
-__all__ = ["Reasoner", "Result", "ReverieError", "Settings", "load_settings"]
+__all__ = ["Budget", "Reasoner", "Result", "ReverieError", "Settings", "load_settings"]
 
 
 def __getattr__(name: str) -> Any:
     if name in _HOMES:
-        return getattr(importlib.import_module(_HOMES[name]), name)
+        module, attribute = _HOMES[name]
+        return getattr(importlib.import_module(module), attribute)
     raise AttributeError(f"module 'reverie' has no attribute {name!r}")
 
 

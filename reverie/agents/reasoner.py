@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 import secrets
-import sqlite3
 import threading
 from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import aclosing, asynccontextmanager
+from contextlib import aclosing
 from importlib.metadata import version
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, cast
 
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
+from reverie.agents.checkpoints import open_checkpointer
 from reverie.agents.result import Result
-from reverie.errors import ConfigError, KnowledgeUnavailable, ReverieError
+from reverie.errors import ConfigError, ReverieError
+from reverie.settings import BudgetSettings as Budget
 from reverie.settings import Settings, load_settings
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
-
-    from langgraph.checkpoint.base import BaseCheckpointSaver
 
     from reverie.graphs.context import Context
     from reverie.graphs.events import Event
@@ -57,7 +56,12 @@ class Reasoner:
     # -- asking ----------------------------------------------------------------------------
 
     async def astream(
-        self, question: str, *, strategy: str | None = None, seed: int | None = None
+        self,
+        question: str,
+        *,
+        strategy: str | None = None,
+        budget: Budget | None = None,
+        seed: int | None = None,
     ) -> AsyncGenerator[Event | Result, None]:
         """The run's events as they happen, then its Result. Closing the iterator ends the run."""
         from reverie.graphs.question import clean_question
@@ -65,7 +69,7 @@ class Reasoner:
         from reverie.graphs.recall import new_run_id
 
         question = clean_question(question)
-        context = self._context(strategy, seed)
+        context = self._context(strategy, budget, seed)
         resources = self._loaded()
         yield {
             "type": "run_started",
@@ -75,7 +79,7 @@ class Reasoner:
         }
         await resources.prepare(context.model)
         state: ReasonState | None = None
-        async with self._checkpointer() as saver:
+        async with open_checkpointer(self.settings.home) as saver:
             graph = build().compile(checkpointer=saver, name="reason")
             parts: AsyncIterator[Any] = graph.astream(
                 {"question": question, "run_id": run_id},
@@ -97,20 +101,36 @@ class Reasoner:
             yield self._result(state, context)
 
     async def aask(
-        self, question: str, *, strategy: str | None = None, seed: int | None = None
+        self,
+        question: str,
+        *,
+        strategy: str | None = None,
+        budget: Budget | None = None,
+        seed: int | None = None,
     ) -> Result:
-        """Answer a question. ``strategy`` overrides the learned choice for this run."""
-        async with aclosing(self.astream(question, strategy=strategy, seed=seed)) as items:
+        """Answer a question. ``strategy`` overrides the learned choice for this run, and ``budget``
+        the limits of the settings.
+        """
+        async with aclosing(
+            self.astream(question, strategy=strategy, budget=budget, seed=seed)
+        ) as items:
             async for item in items:
                 if isinstance(item, Result):
                     return item
         raise ReverieError("the run ended without a result", hint="this is a bug in Reverie")
 
-    def ask(self, question: str, *, strategy: str | None = None, seed: int | None = None) -> Result:
+    def ask(
+        self,
+        question: str,
+        *,
+        strategy: str | None = None,
+        budget: Budget | None = None,
+        seed: int | None = None,
+    ) -> Result:
         """``aask``, blocking."""
 
         async def call() -> Result:
-            return await self.aask(question, strategy=strategy, seed=seed)
+            return await self.aask(question, strategy=strategy, budget=budget, seed=seed)
 
         return self._loop().call(call)
 
@@ -167,7 +187,7 @@ class Reasoner:
 
     # -- inside ----------------------------------------------------------------------------
 
-    def _context(self, strategy: str | None, seed: int | None) -> Context:
+    def _context(self, strategy: str | None, budget: Budget | None, seed: int | None) -> Context:
         from reverie.graphs.context import MOST_SEED, Context
         from reverie.graphs.strategies import require_strategy
 
@@ -185,6 +205,8 @@ class Reasoner:
         )
         if strategy is not None:
             context = context.model_copy(update={"strategy": strategy})
+        if budget is not None:
+            context = context.model_copy(update=budget.model_dump())
         for name in (*context.strategies, *({context.strategy} - {"auto"})):
             require_strategy(name)
         return context
@@ -203,22 +225,6 @@ class Reasoner:
                 self._portal_context = start_blocking_portal()
                 self._portal = self._portal_context.__enter__()
             return self._portal
-
-    @asynccontextmanager
-    async def _checkpointer(self) -> AsyncIterator[BaseCheckpointSaver[Any]]:
-        """A checkpointer for one run: it is bound to the loop that it was opened in."""
-        from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
-
-        path = self.settings.home / "checkpoints.sqlite"
-        try:
-            async with AsyncSqliteSaver.from_conn_string(str(path)) as saver:
-                yield saver
-        except sqlite3.Error as error:
-            raise KnowledgeUnavailable(
-                f"the run cannot be recorded in {path}: {error}",
-                hint="make room, or name another folder with REVERIE_HOME; a damaged file can be "
-                "moved away",
-            ) from error
 
     def _result(self, state: ReasonState, context: Context) -> Result:
         from reverie.graphs.budget import ledger_of

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from pydantic import TypeAdapter
 
+from reverie import Budget
 from reverie.agents.result import Result
 from reverie.errors import ConfigError, KnowledgeUnavailable, ModelUnavailable
 from reverie.graphs.events import Event
@@ -62,6 +63,15 @@ async def test_a_seed_repeats_a_run_and_none_is_a_fresh_one(asked: Asked) -> Non
 
     seeds = {(await asked.reasoner.aask("Why?", strategy="direct")).seed for _ in range(3)}
     assert len(seeds) == 3
+
+
+async def test_a_budget_of_its_own_holds_for_one_question(asked: Asked) -> None:
+    small = await asked.reasoner.aask(QUESTION, budget=Budget(tokens=3000, seconds=9, calls=2))
+    usual = await asked.reasoner.aask(QUESTION)
+
+    assert small.cost["limits"] == {"tokens": 3000, "seconds": 9.0, "calls": 2}
+    assert len(small.attempts[0]["dreams"]) == 2
+    assert usual.cost["limits"]["tokens"] == 8000
 
 
 @pytest.mark.parametrize("seed", [-1, 2**32])
@@ -209,6 +219,11 @@ async def test_a_plain_call_works_inside_a_running_loop_too(settings: Settings) 
     await asyncio.to_thread(it.reasoner.close)
 
 
+def portals() -> set[threading.Thread]:
+    """The loops of reasoners; other tests' may still be ending."""
+    return {t for t in threading.enumerate() if "portal" in t.name}
+
+
 def test_threads_share_one_loop_and_one_set_of_stores(settings: Settings) -> None:
     it = made(settings)
     results: list[Result] = []
@@ -216,7 +231,7 @@ def test_threads_share_one_loop_and_one_set_of_stores(settings: Settings) -> Non
     def work(number: int) -> None:
         results.append(it.reasoner.ask(f"Why {number}?", strategy="direct"))
 
-    before = threading.active_count()
+    others = portals()
     threads = [threading.Thread(target=work, args=(n,)) for n in range(5)]
     for thread in threads:
         thread.start()
@@ -224,11 +239,9 @@ def test_threads_share_one_loop_and_one_set_of_stores(settings: Settings) -> Non
         thread.join(20)
 
     assert sorted(r.question for r in results) == [f"Why {n}?" for n in range(5)]
-    portals = [t for t in threading.enumerate() if "portal" in t.name]
-    assert len(portals) == 1
+    assert len(portals() - others) == 1
     it.reasoner.close()
-    assert not any("portal" in t.name for t in threading.enumerate())
-    assert threading.active_count() >= before
+    assert portals() <= others
 
 
 def test_each_loop_may_be_new(settings: Settings) -> None:
