@@ -80,6 +80,6 @@ def test_asking_without_the_extra_says_how_to_get_it(
 ) -> None:
     result = run(clean_environment / "reverie", "ask", "What is rain?", folder=tmp_path)
 
-    assert result.returncode == 1
+    assert result.returncode == 2
     assert "reverie[local]" in result.stderr
     assert "Traceback" not in result.stderr
