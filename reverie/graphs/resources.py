@@ -76,7 +76,8 @@ class Resources:
             store = once.taken()
             if store is not None:
                 await store.close()
-        self._models.clear()
+        # In a thread: an engine's last user waits for the step that is running.
+        await asyncio.to_thread(self._models.clear)
 
     async def prepare(self, model: str = "") -> None:
         """Load everything that a run needs, at the same time; a run does it by itself, in turn."""

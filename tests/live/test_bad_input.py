@@ -260,6 +260,17 @@ def test_cli_a_budget_too_small_for_one_call_names_the_smallest() -> None:
     assert done.stdout.strip()
 
 
+def test_cli_an_abstention_has_its_own_exit_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REVERIE_DREAM_ABSTAIN_BELOW", "1")
+
+    done = ask("What happens when you drop a ball?", "--strategy", "dream", "--json")
+
+    assert done.returncode == 3, done.stderr
+    result = Result.model_validate_json(done.stdout)
+    assert (result.status, result.answer) == ("abstained", "")
+    assert "below 1" in result.attempts[-1]["error"]
+
+
 def test_cli_odd_bytes_are_a_question_like_any_other() -> None:
     question = "لماذا ".encode() + b"\x1b[31m\xff\xed\xa0\x80? " + QUESTION.encode()
 

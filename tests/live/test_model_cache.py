@@ -17,6 +17,8 @@ from pathlib import Path
 
 import psutil
 import pytest
+from tokenizers import Tokenizer
+from tokenizers.models import WordPiece
 
 from reverie.models.embedded.checkpoint import FOLDER, Phase, prepare, verify
 from reverie.models.embedded.engine import Engine
@@ -66,6 +68,10 @@ def course(gguf: Path, tmp_path_factory: pytest.TempPathFactory) -> Course:
     """One process is killed while it converts; then two at once are asked for the model."""
     cache = tmp_path_factory.mktemp("cache")
     shutil.copy(gguf, cache)
+    # The embedder's tokenizer lies there too; transformers would take it for the GGUF file's own.
+    Tokenizer(WordPiece({"[UNK]": 0, "a": 1}, unk_token="[UNK]")).save(
+        str(cache / "tokenizer.json")
+    )
     first = prepare_in_child(cache)
     assert first.stdout is not None
     assert "Converting" in first.stdout.readline()
@@ -102,7 +108,14 @@ def test_two_processes_at_once_get_one_conversion(course: Course) -> None:
 def test_nothing_is_left_beside_the_model(course: Course) -> None:
     names = {path.name for path in course.cache.iterdir() if not path.name.endswith(".lock")}
 
-    assert names == {FOLDER, f".{SMOLLM2_GGUF.name}.verified"}
+    assert names == {FOLDER, f".{SMOLLM2_GGUF.name}.verified", "tokenizer.json"}
+
+
+def test_another_models_tokenizer_beside_the_file_is_not_taken(course: Course) -> None:
+    tokenizer = json.loads((course.cache / FOLDER / "tokenizer.json").read_text(encoding="utf-8"))
+
+    assert tokenizer["model"]["type"] == "BPE"
+    assert len(tokenizer["model"]["vocab"]) > 49_000
 
 
 def test_a_flipped_bit_is_noticed_and_the_model_made_anew(course: Course, gguf: Path) -> None:
