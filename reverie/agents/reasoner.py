@@ -158,10 +158,12 @@ class Reasoner:
 
     def close(self) -> None:
         """``aclose``, blocking; also ends the reasoner's own loop."""
-        self._loop().call(self.aclose)
-        if self._portal_context is not None:
-            self._portal_context.__exit__(None, None, None)
-        self._portal = self._portal_context = None
+        try:
+            self._loop().call(self.aclose)
+        finally:
+            if self._portal_context is not None:
+                self._portal_context.__exit__(None, None, None)
+            self._portal = self._portal_context = None
 
     async def __aenter__(self) -> Self:
         return self

@@ -6,7 +6,7 @@ import asyncio
 import re
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import aclosing
 from pathlib import Path
 
@@ -31,11 +31,11 @@ def settings_of(home: Path, cache: Path, **sections: object) -> Settings:
 
 
 @pytest.fixture(scope="module")
-def keeper(model_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Reasoner:
+def keeper(model_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reasoner]:
     """Holds the model for the whole file: two reasoners of one process share an engine."""
-    reasoner = Reasoner(settings_of(tmp_path_factory.mktemp("keeper"), model_cache))
-    reasoner.ask("Hi?", strategy="direct", seed=1)
-    return reasoner
+    with Reasoner(settings_of(tmp_path_factory.mktemp("keeper"), model_cache)) as reasoner:
+        reasoner.ask("Hi?", strategy="direct", seed=1)
+        yield reasoner
 
 
 @pytest.fixture

@@ -74,7 +74,7 @@ class Engine:
         attention is of a kind the engine does not run.
         """
         # Half of what two engines on the same cores lose to each other is spinning at OpenMP's
-        # barriers. A short spin costs one engine alone a fifth and makes two three times as fast.
+        # barriers. A short spin slows one engine alone a little and keeps two from stalling.
         if "torch" not in sys.modules:
             os.environ.setdefault("GOMP_SPINCOUNT", "1000")
         import torch

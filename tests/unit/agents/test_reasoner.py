@@ -219,11 +219,6 @@ async def test_a_plain_call_works_inside_a_running_loop_too(settings: Settings) 
     await asyncio.to_thread(it.reasoner.close)
 
 
-def portals() -> set[threading.Thread]:
-    """The loops of reasoners; other tests' may still be ending."""
-    return {t for t in threading.enumerate() if "portal" in t.name}
-
-
 def test_threads_share_one_loop_and_one_set_of_stores(settings: Settings) -> None:
     it = made(settings)
     results: list[Result] = []
@@ -231,7 +226,7 @@ def test_threads_share_one_loop_and_one_set_of_stores(settings: Settings) -> Non
     def work(number: int) -> None:
         results.append(it.reasoner.ask(f"Why {number}?", strategy="direct"))
 
-    others = portals()
+    before = threading.active_count()
     threads = [threading.Thread(target=work, args=(n,)) for n in range(5)]
     for thread in threads:
         thread.start()
@@ -239,9 +234,11 @@ def test_threads_share_one_loop_and_one_set_of_stores(settings: Settings) -> Non
         thread.join(20)
 
     assert sorted(r.question for r in results) == [f"Why {n}?" for n in range(5)]
-    assert len(portals() - others) == 1
+    portals = [t for t in threading.enumerate() if "portal" in t.name]
+    assert len(portals) == 1
     it.reasoner.close()
-    assert portals() <= others
+    assert not any("portal" in t.name for t in threading.enumerate())
+    assert threading.active_count() >= before
 
 
 def test_each_loop_may_be_new(settings: Settings) -> None:
