@@ -203,8 +203,8 @@ class Batch:
         if width > 1:
             columns = torch.arange(window.start, window.stop)
             own = columns[-width:]
-            # A padding token sees itself: with nothing to see its output would be NaN, and NaN
-            # spreads through the values of the columns it is written to.
+            # A padding token sees itself: what a row that sees nothing yields is up to the
+            # kernel; torch 2.13 gives finite numbers on the CPU, but a NaN would spread.
             mask = (mask & (columns <= own[:, None])) | (columns == own[:, None])
         with torch.inference_mode():
             output = self._model(
