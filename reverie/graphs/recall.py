@@ -63,8 +63,10 @@ async def _require_window(question: str, resources: Resources, context: Context)
     from langchain_core.messages import HumanMessage
 
     model = await resources.model(context.model)
-    tokens = await prompt_tokens(model, [HumanMessage(question)])
     window = model.reverie_profile.window
+    if window is None or not model.counts_exactly:
+        return
+    tokens = await prompt_tokens(model, [HumanMessage(question)])
     if tokens + SMALLEST_ANSWER > window:
         raise ContextOverflow(
             f"the question has {tokens} tokens and the model's context window only {window}",

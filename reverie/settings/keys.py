@@ -9,7 +9,7 @@ from typing import get_args
 from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
-from reverie.settings.schema import Settings, section_types
+from reverie.settings.schema import Section, Settings, section_types
 
 PREFIX = "REVERIE_"
 CONFIG_VARIABLE = "REVERIE_CONFIG"
@@ -51,7 +51,13 @@ def variables() -> dict[str, str]:
 def secret(key: str) -> bool:
     """Whether the value of a key must never be shown."""
     field = fields().get(key)
-    return field is not None and SecretStr in (field.annotation, *get_args(field.annotation))
+    return field is not None and _holds_secrets(field.annotation)
+
+
+def _holds_secrets(annotation: object) -> bool:
+    if isinstance(annotation, type) and issubclass(annotation, Section):
+        return any(_holds_secrets(field.annotation) for field in annotation.model_fields.values())
+    return annotation is SecretStr or any(map(_holds_secrets, get_args(annotation)))
 
 
 def nearest_key(unknown: str) -> str:

@@ -75,6 +75,19 @@ def _distinct(values: tuple[str, ...]) -> tuple[str, ...]:
     return values
 
 
+def _proxy(address: str) -> str:
+    try:
+        parts = urlsplit(address)
+        known = parts.scheme in ("http", "https", "socks5", "socks5h")
+        named = known and bool(parts.hostname) and parts.port != 0
+    except ValueError as error:
+        raise ValueError(f"is not a valid address: {error}") from error
+    if not named:
+        raise ValueError("must be an address, as in http://proxy.example:3128")
+    return address
+
+
+ModelName = Annotated[str, Field(min_length=1, max_length=4096), AfterValidator(_model_name)]
 Folder = Annotated[Path, BeforeValidator(_path_text), AfterValidator(_absolute)]
 Name = Annotated[str, Field(min_length=1, max_length=200)]
 
@@ -102,30 +115,49 @@ class Section(BaseModel):
     @classmethod
     def _tidy(cls, value: Any, info: ValidationInfo) -> Any:
         """Read text from variables and options as YAML would; refuse what is never meant."""
-        if isinstance(value, bool):  # pydantic would take true for 1
+        field = cls.model_fields[info.field_name or ""]
+        if isinstance(value, bool) and field.annotation is not bool:  # pydantic would take it for 1
             # ValueError: the type that pydantic turns into a finding.
-            raise ValueError("must not be true or false")  # noqa: TRY004
+            raise ValueError("must not be true or false")
         if not isinstance(value, str):
             return value
         if any(ord(character) < 32 for character in value):
             raise ValueError("must not hold control characters")
         if value.lower() in ("none", "null"):
             return None
-        field = cls.model_fields[info.field_name or ""]
         if get_origin(field.annotation) is tuple:
             return [part.strip() for part in value.split(",") if part.strip()]
         return value
 
 
-class ModelSettings(Section):
-    """The language model."""
+class BackendSettings(Section):
+    """A model, and what reaching its server needs."""
 
     shorthand: ClassVar[str] = "name"
 
-    name: Annotated[str, Field(min_length=1, max_length=4096), AfterValidator(_model_name)] = Field(
+    name: ModelName = Field(
         default="smollm2",
-        description="The packaged model, a folder with a model, or a server's http(s) address",
+        description="The packaged model, a folder with a model, a server's address "
+        "(http://HOST:PORT/v1, or with #MODEL behind it), or PRESET:MODEL as in ollama:qwen3",
     )
+    api_key: SecretStr | None = Field(default=None, description="Key for a server that wants one")
+    headers: dict[str, SecretStr] = Field(
+        default={}, description="Headers that the server wants beside"
+    )
+    ca_bundle: Folder | None = Field(
+        default=None, description="PEM file of certificates to trust beside the system's"
+    )
+    proxy: Annotated[str, AfterValidator(_proxy)] | None = Field(
+        default=None, description="Address of a proxy; null: none, whatever HTTP_PROXY says"
+    )
+    window: int | None = Field(
+        default=None, ge=64, le=100_000_000, description="Context window in tokens; null: asked for"
+    )
+
+
+class ModelSettings(BackendSettings):
+    """The language model: the backend that is asked first."""
+
     cache: Folder | None = Field(
         default=None, description="Folder for downloaded models; null: models/ under home"
     )
@@ -136,10 +168,64 @@ class ModelSettings(Section):
     max_batch: int = Field(
         default=8, ge=1, le=512, description="Most requests computed in one batch"
     )
-    window: int | None = Field(
-        default=None, ge=64, le=100_000_000, description="Context window in tokens; null: asked for"
+
+
+class EmbedderSettings(BackendSettings):
+    """What turns texts into vectors."""
+
+    name: ModelName = Field(
+        default="minilm",
+        description="minilm, the packaged model, or a server's address (http://HOST:PORT/v1#MODEL)",
     )
-    api_key: SecretStr | None = Field(default=None, description="Key for a server that wants one")
+
+
+class RuntimeSettings(Section):
+    """Which backends may be used."""
+
+    enable_gpt51_codex_preview: bool = Field(
+        default=True,
+        description="Ask the preview backend first; only when preview.api_key is set",
+    )
+
+
+class PreviewSettings(Section):
+    """The hosted preview backend. Nothing is sent to it without a key in ``api_key``."""
+
+    api_key: SecretStr | None = Field(
+        default=None, description="Its key; OPENAI_API_KEY is never taken for it"
+    )
+    name: ModelName = Field(
+        default="openai:gpt-5.1-codex", description="The model and where it is served"
+    )
+
+
+class ServerSettings(Section):
+    """How patient Reverie is with model servers."""
+
+    connect_seconds: float = Field(
+        default=5.0, gt=0, le=MOST_SECONDS, description="Most seconds to connect"
+    )
+    idle_seconds: float = Field(
+        default=60.0, gt=0, le=MOST_SECONDS, description="Longest silence of a server in a stream"
+    )
+    deadline_seconds: float = Field(
+        default=600.0, gt=0, le=MOST_SECONDS, description="Longest call, repeated attempts included"
+    )
+    retries: int = Field(
+        default=3, ge=0, le=100, description="Most repetitions of a call that failed in passing"
+    )
+    connections: int = Field(
+        default=256, ge=1, le=100_000, description="Most connections to one server at a time"
+    )
+    failures: int = Field(
+        default=3, ge=1, le=1000, description="Failures in a row after which a backend is left out"
+    )
+    cooldown_seconds: float = Field(
+        default=30.0,
+        gt=0,
+        le=MOST_SECONDS,
+        description="How long, before one call tries it again",
+    )
 
 
 class BudgetSettings(Section):
@@ -227,6 +313,13 @@ class Settings(BaseSettings):
         description="Folder for everything Reverie stores; null: the platform's data folder",
     )
     model: ModelSettings = ModelSettings()
+    backends: tuple[BackendSettings, ...] = Field(
+        default=(), description="Models asked in turn when the first does not answer"
+    )
+    runtime: RuntimeSettings = RuntimeSettings()
+    preview: PreviewSettings = PreviewSettings()
+    server: ServerSettings = ServerSettings()
+    embedder: EmbedderSettings = EmbedderSettings()
     budget: BudgetSettings = BudgetSettings()
     reason: ReasonSettings = ReasonSettings()
     dream: DreamSettings = DreamSettings()

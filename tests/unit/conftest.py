@@ -111,7 +111,7 @@ class ScriptedModel(ChatModel):
 
     @property
     def reverie_profile(self) -> ModelProfile:
-        return ModelProfile("scripted", self.window, self.parameters)
+        return ModelProfile(name="scripted", window=self.window, parameters=self.parameters)
 
     def count_tokens(self, messages: Sequence[BaseMessage], prefill: str = "") -> int:
         return sum(len(pieces(m.text)) + 4 for m in messages) + len(pieces(prefill))

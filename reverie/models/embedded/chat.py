@@ -62,7 +62,20 @@ class EmbeddedChatModel(ChatModel):
 
     @property
     def reverie_profile(self) -> ModelProfile:
-        return ModelProfile(self.model_name, self.engine.window, self.engine.parameters)
+        return ModelProfile(
+            name=self.model_name,
+            window=self.engine.window,
+            parameters=self.engine.parameters,
+            json_schema=True,
+            schema_patterns=True,
+            tools="none",
+            logprobs=True,
+            top_logprobs=20,
+            usage="always",
+            seed=True,
+            stop=True,
+            prefill=True,
+        )
 
     def count_tokens(self, messages: Sequence[BaseMessage], prefill: str = "") -> int:
         """How many prompt tokens a call with these messages costs."""
