@@ -46,11 +46,38 @@ class ModelUnavailable(ReverieError):
 
 
 class ModelRejected(ReverieError):
-    """The model refused the request as it was asked: repeating it cannot help."""
+    """The model refused the request as it was asked: repeating it cannot help.
+
+    ``status`` is the HTTP status, when a server refused; ``field`` the part of the request that it
+    does not take, when it said so.
+    """
+
+    def __init__(
+        self, message: str, *, hint: str = "", status: int | None = None, field: str = ""
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.status = status
+        self.field = field
 
 
 class ContextOverflow(ModelRejected):
-    """The prompt does not fit into the model's context window."""
+    """The prompt does not fit into the model's context window.
+
+    ``window`` and ``tokens`` (of the prompt) are what the model said of them, if anything.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        hint: str = "",
+        status: int | None = None,
+        window: int | None = None,
+        tokens: int | None = None,
+    ) -> None:
+        super().__init__(message, hint=hint, status=status)
+        self.window = window
+        self.tokens = tokens
 
 
 class BudgetExceeded(ReverieError):

@@ -37,5 +37,12 @@ class ChatModel(BaseChatModel):
     def count_tokens(self, messages: Sequence[BaseMessage], prefill: str = "") -> int:
         """How many prompt tokens a call with these messages costs. Blocks, at most for seconds."""
 
+    async def prepare(self) -> ModelProfile:
+        """Find out what is not known yet, so that ``reverie_profile`` need not wait for it."""
+        return self.reverie_profile
+
     async def aclose(self) -> None:
         """Close connections that the running event loop has to this model's server, if any."""
+
+    def close(self) -> None:
+        """Close those of calls that were made without an event loop. Blocks."""

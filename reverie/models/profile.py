@@ -32,6 +32,9 @@ class ModelProfile(BaseModel):
         description="native: calls in their own field, when the model wants; forced: only when one "
         "is required; text: written into the answer; none: refused",
     )
+    strict_tools: bool = Field(
+        False, description="Arguments of a tool marked strict obey its schema"
+    )
     parallel_tools: bool = Field(False, description="Several tool calls in one reply")
     json_schema: bool = Field(False, description="Obeys response_format with a JSON schema")
     schema_patterns: bool = Field(False, description="Obeys patterns of strings in a schema")
@@ -57,8 +60,14 @@ class ModelProfile(BaseModel):
     stop: bool = Field(False, description="Ends at stop strings; otherwise the client cuts there")
     sampling: bool = Field(True, description="Takes temperature and top_p")
     prefill: bool = Field(False, description="Goes on with a reply that the request has begun")
+    schema_prefill: bool = Field(
+        False, description="Goes on with it under a schema too, which the whole reply obeys"
+    )
     embeddings: bool = Field(False, description="Has /embeddings")
     counter: Counter = Field("", description="Whose endpoint counts tokens; empty: none")
+    refuses: tuple[str, ...] = Field(
+        (), description="Fields of a request that the server answers with an error"
+    )
     max_tokens_field: Literal["max_tokens", "max_completion_tokens", "max_output_tokens"] = Field(
         "max_tokens", description="What a request calls its limit on the reply"
     )

@@ -5,11 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import MappingProxyType
 from urllib.parse import urlsplit
-
-NO_HEADERS: Mapping[str, str] = MappingProxyType({})
-
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
@@ -22,7 +18,7 @@ class Endpoint:
 
     address: str
     key: str = field(default="", repr=False)
-    headers: Mapping[str, str] = field(default=NO_HEADERS, repr=False)
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     ca_bundle: Path | None = None
     """Certificates to trust beside the system's, as a PEM file."""
     proxy: str = field(default="", repr=False)

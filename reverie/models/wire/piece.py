@@ -56,6 +56,20 @@ class Piece:
     """What else came and is worth keeping: ``model``, ``id``, ``token_ids``, ``prompt_token_ids``,
     ``prompt_logprobs``, ``system_fingerprint``."""
 
+    @property
+    def empty(self) -> bool:
+        """Whether nothing is in it."""
+        return not (
+            self.text
+            or self.reasoning
+            or self.tools
+            or self.logprobs
+            or self.finish
+            or self.usage
+            or self.refusal
+            or self.extra
+        )
+
 
 Pieces = AsyncGenerator[Piece, None]
 """A reply as it arrives. Closing it closes the connection."""

@@ -1,0 +1,407 @@
+"""A model on a server: requests in, pieces out, by what its profile says.
+
+The client obeys the profile, does itself what the server cannot, and corrects the profile where the
+server shows that it is wrong.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from contextlib import aclosing
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from reverie.errors import ContextOverflow, ModelRejected, ModelUnavailable, ReverieError
+from reverie.models.profile import ModelProfile
+from reverie.models.wire.completions import ChatCompletions
+from reverie.models.wire.connection import Connection
+from reverie.models.wire.corrections import Change, after_refusal, after_reply
+from reverie.models.wire.counting import TokenCounter, likely, upper_bound
+from reverie.models.wire.filters import filtered
+from reverie.models.wire.identify import identify, unknown_server
+from reverie.models.wire.piece import Piece, Pieces, Request, Tokens
+from reverie.models.wire.responses import Responses
+
+if TYPE_CHECKING:
+    from reverie.models.profiles import ProfileBook, StoredProfile
+    from reverie.models.wire.format import WireFormat
+
+_MOST_CORRECTIONS = 4
+"""Corrections of the profile within one call, each of which repeats the request."""
+
+
+class ModelClient:
+    """One model on one server. ``model`` may be empty: the server's first one.
+
+    Usable from several threads and event loops. Raises ModelUnavailable, ModelRejected and
+    ContextOverflow.
+    """
+
+    def __init__(
+        self,
+        connection: Connection,
+        model: str = "",
+        *,
+        book: ProfileBook | None = None,
+        window: int | None = None,
+    ) -> None:
+        """``book`` keeps profiles; without one, nothing is read or stored. ``window`` overrides the
+        profile's, in tokens.
+        """
+        self.connection = connection
+        self.model = model
+        self._book = book
+        self._window = window
+        self._stored: StoredProfile | None = None
+        self._observed = datetime.now(UTC)
+        self._counter = TokenCounter(self.connection)
+        self._formats: dict[str, WireFormat] = {
+            "chat": ChatCompletions(),
+            "responses": Responses(),
+        }
+        self._notices: dict[str, bool] = {}
+        """What a person should know, and whether it has been said."""
+
+    @property
+    def address(self) -> str:
+        return self.connection.endpoint.address
+
+    @property
+    def known(self) -> StoredProfile | None:
+        """What is known of the model, once ``profile`` has been asked."""
+        return self._stored
+
+    async def profile(self) -> ModelProfile:
+        """What the model can do, by what is known now. Asks the server the first time."""
+        if self._stored is None:
+            stored, probed = await identify(self.connection, self.model, self._book)
+            if self._stored is None:  # another task may have been faster
+                self._take(stored)
+                if not probed:
+                    self._notices.setdefault(unknown_server(stored), False)
+        return self._current()
+
+    def take_notices(self) -> list[str]:
+        """What has not been said yet."""
+        if self._book is not None:
+            for notice in self._book.notices:
+                self._notices.setdefault(notice, False)
+        fresh = [text for text, said in self._notices.items() if not said]
+        self._notices.update(dict.fromkeys(fresh, True))
+        return fresh
+
+    async def count(self, messages: list[dict[str, Any]], prefill: str = "") -> int:
+        """Tokens of a prompt: as the server counts them, or an upper bound."""
+        profile = await self.profile()
+        exact = await self._counter.prompt(messages, prefill, profile)
+        return upper_bound(messages, prefill) if exact is None else exact
+
+    async def stream(self, request: Request, seconds: float | None = None) -> Pieces:
+        """One reply, as it comes. The last piece has its usage.
+
+        What fails before the first piece is asked again where that may help.
+        """
+        until = None if seconds is None else time.monotonic() + seconds
+        for attempt in range(_MOST_CORRECTIONS + 1):
+            profile = await self.profile()
+            asked = await self._fitted(request, profile)
+            body = self._body(asked, profile, stream=True)
+            wire = self._formats[profile.wire]
+            documents = self.connection.stream(wire.path, body, seconds=_left(until))
+            pieces = filtered(wire.pieces(documents), asked, profile)
+            begun = False
+            try:
+                async with aclosing(self._accounted(pieces, asked, profile)) as accounted:
+                    async for piece in accounted:
+                        begun = True
+                        yield piece
+            except (ModelRejected, _Empty) as error:
+                again = None if begun else await self._again(error, attempt, asked, body)
+                if again is None:
+                    raise self._public(error) from error.__cause__
+                request = again
+            except ModelUnavailable as error:
+                raise self._public(error) from error.__cause__
+            except (KeyError, TypeError, ValueError) as error:
+                raise self._not_a_reply(error) from self.connection.secrets.safe_cause(error)
+            else:
+                return
+
+    async def replies(self, request: Request, seconds: float | None = None) -> list[Piece]:
+        """``request.n`` whole replies, each with its usage."""
+        until = None if seconds is None else time.monotonic() + seconds
+        for attempt in range(_MOST_CORRECTIONS + 1):
+            profile = await self.profile()
+            asked = await self._fitted(request, profile)
+            body = self._body(asked, profile, stream=False)
+            wire = self._formats[profile.wire]
+            try:
+                document = await self.connection.post(wire.path, body, seconds=_left(until))
+                found = wire.replies(document)
+                if not found:
+                    raise _Empty
+                return await self._completed(found, asked, profile, until)
+            except (ModelRejected, _Empty) as error:
+                again = await self._again(error, attempt, asked, body)
+                if again is None:
+                    raise self._public(error) from error.__cause__
+                request = again
+            except ModelUnavailable as error:
+                raise self._public(error) from error.__cause__
+            except (KeyError, TypeError, ValueError) as error:
+                raise self._not_a_reply(error) from self.connection.secrets.safe_cause(error)
+        raise AssertionError("the last attempt returns or raises")
+
+    async def correct(self, changes: list[Change]) -> None:
+        """Change the profile, here and in the book, and note it for a person."""
+        for field, value, why in changes:
+            stored = self._stored
+            if stored is None or getattr(stored.profile, field) == value:
+                continue
+            profile = stored.profile
+            self._stored = stored.model_copy(
+                update={"profile": profile.model_copy(update={field: value})}
+            )
+            self._notices.setdefault(
+                f"the profile of {self.address} was corrected: {why} ({field}: {_said(value)})",
+                False,
+            )
+            await self._store(field, value, why, profile)
+
+    # -- before the call -----------------------------------------------------------------------
+
+    def _body(self, request: Request, profile: ModelProfile, *, stream: bool) -> dict[str, Any]:
+        if request.tools and profile.tools == "none":
+            raise ModelRejected(
+                f"{profile.name} at {self.address} takes no tools",
+                hint="use a model or a server that does; reverie doctor tells",
+            )
+        body = self._formats[profile.wire].body(request, profile, stream=stream)
+        if request.tools and "tools" not in body and request.tool_choice != "none":
+            self._notices.setdefault(
+                f"{self.address} takes tools only where a call is required: they were left out "
+                "where the model was free to choose",
+                False,
+            )
+        for name in profile.refuses:
+            body.pop(name, None)
+        return body
+
+    async def _fitted(self, request: Request, profile: ModelProfile) -> Request:
+        """The request with no larger ``max_tokens`` than the window has room for."""
+        wanted, window = request.max_tokens, profile.window
+        if wanted is None or window is None:
+            return request
+        if upper_bound(request.messages, request.prefill) + wanted <= window:
+            return request
+        prompt = await self._counter.prompt(request.messages, request.prefill, profile)
+        if prompt is None or prompt + wanted <= window:
+            return request
+        if prompt >= window:
+            raise ContextOverflow(
+                f"the prompt has {prompt} tokens and the context window of {profile.name} at "
+                f"{self.address} only {window}",
+                hint="ask a shorter question, or use a model with a larger window",
+                window=window,
+                tokens=prompt,
+            )
+        return replace(request, max_tokens=window - prompt)
+
+    # -- after it ------------------------------------------------------------------------------
+
+    async def _accounted(self, pieces: Pieces, request: Request, profile: ModelProfile) -> Pieces:
+        """The same pieces, then one with the usage: the server's, or an estimate."""
+        usage: Tokens | None = None
+        text: list[str] = []
+        scored, ids, empty = 0, 0, True
+        shown: dict[str, Any] = {}
+        finish = ""
+        async with aclosing(pieces):
+            async for piece in pieces:
+                if piece.usage is not None:
+                    usage, piece.usage = piece.usage, None
+                text.append(piece.text or piece.reasoning)
+                scored += len(piece.logprobs)
+                finish = piece.finish or finish
+                if piece.extra:
+                    shown.update(piece.extra)
+                    ids += len(piece.extra.get("token_ids") or ())
+                empty = empty and not (piece.text or piece.reasoning or piece.tools)
+                if not empty or piece.finish or piece.refusal:
+                    yield piece
+        if empty and not finish:
+            raise _Empty
+        reported = usage is not None
+        await self.correct(
+            after_reply(
+                request, profile, usage=reported, scored=scored, wrote=any(text), shown=shown
+            )
+        )
+        if usage is None:
+            usage = await self._estimated(request, profile, "".join(text), scored or ids)
+        yield Piece(usage=usage, extra={"usage_estimated": not reported})
+
+    async def _completed(
+        self, found: list[Piece], request: Request, profile: ModelProfile, until: float | None
+    ) -> list[Piece]:
+        """The replies after the filters; those that the server left out are asked for singly."""
+        usage = found[0].usage
+        whole = []
+        for piece in found:
+            async with aclosing(filtered(_one(piece), request, profile)) as pieces:
+                whole.append(_joined([part async for part in pieces]))
+        shown = {name: value for piece in whole for name, value in piece.extra.items()}
+        scored = sum(len(piece.logprobs) for piece in whole)
+        wrote = any(piece.text for piece in whole)
+        changes = after_reply(
+            request, profile, usage=usage is not None, scored=scored, wrote=wrote, shown=shown
+        )
+        if len(whole) < request.n and profile.n:
+            changes.append(("n", False, f"it sent {len(whole)} of {request.n} replies"))
+        await self.correct(changes)
+        estimated = usage is None
+        if usage is None:
+            for piece in whole:
+                text = piece.text + piece.reasoning
+                piece.usage = await self._estimated(request, profile, text, len(piece.logprobs))
+        for piece in whole:
+            piece.extra["usage_estimated"] = estimated
+        missing = request.n - len(whole)
+        if missing > 0:
+            single = [
+                replace(request, n=1, seed=None if request.seed is None else request.seed + i)
+                for i in range(len(whole), request.n)
+            ]
+            more = await asyncio.gather(*(self.replies(one, _left(until)) for one in single))
+            whole += [piece for pieces in more for piece in pieces]
+        return whole
+
+    async def _estimated(
+        self, request: Request, profile: ModelProfile, text: str, told: int
+    ) -> Tokens:
+        """What a reply cost, when the server does not say: its prompt and text counted."""
+        prompt = await self._counter.prompt(request.messages, request.prefill, profile)
+        if prompt is None:
+            prompt = upper_bound(request.messages, request.prefill)
+        written = told or (await self._counter.text(text, profile) if text else 0)
+        return Tokens(prompt, likely(text) if written is None else written)
+
+    async def _again(
+        self,
+        error: ModelRejected | _Empty,
+        attempt: int,
+        request: Request,
+        body: dict[str, Any],
+    ) -> Request | None:
+        """The request to try instead, after the profile was corrected; None when nothing helps."""
+        if isinstance(error, _Empty):
+            return request if attempt == 0 else None
+        if attempt == _MOST_CORRECTIONS:
+            return None
+        changes = after_refusal(error, self._current(), body)
+        await self.correct(changes)
+        if isinstance(error, ContextOverflow):
+            return _shortened(error, request)
+        return request if changes else None
+
+    def _public(self, error: ReverieError | _Empty) -> ReverieError:
+        """The error with the address in it, which what was read from a reply does not know."""
+        if isinstance(error, ReverieError):
+            said = self.connection.secrets.strike(error.message)
+            error.message = said if self.address in said else f"{self.address}: {said}"
+            error.args = (error.message,)
+            return error
+        return ModelUnavailable(
+            f"{self.address} sent an empty reply, twice",
+            hint="the server's own log may say why; reverie doctor tries what works",
+            transient=True,
+        )
+
+    def _not_a_reply(self, error: Exception) -> ModelUnavailable:
+        said = self.connection.secrets.strike(str(error))
+        return ModelUnavailable(
+            f"{self.address} sent something that is no reply: {said}",
+            hint=f"reverie doctor {self.address} finds out what the server speaks",
+        )
+
+    # -- what is known -------------------------------------------------------------------------
+
+    def _current(self) -> ModelProfile:
+        if self._stored is None:
+            raise RuntimeError("the profile was not asked for yet")  # a mistake in this file
+        return self._stored.profile
+
+    def _take(self, stored: StoredProfile) -> None:
+        if self._window is not None:
+            profile = stored.profile.model_copy(update={"window": self._window})
+            stored = stored.model_copy(update={"profile": profile})
+        self._stored = stored
+        self.model = stored.model
+
+    async def _store(self, field: str, value: Any, why: str, start: ModelProfile) -> None:
+        if self._book is None:
+            return
+        try:
+            await asyncio.to_thread(
+                lambda book: book.correct(
+                    self.address,
+                    self.model,
+                    field,
+                    value,
+                    why,
+                    start=start,
+                    observed=self._observed,
+                ),
+                self._book,
+            )
+        except ReverieError as error:
+            # The answer is there; that it cannot be remembered is worth a line, not a failure.
+            self._notices.setdefault(error.message, False)
+
+
+class _Empty(Exception):
+    """A reply without a reply in it."""
+
+
+def _left(until: float | None) -> float | None:
+    return None if until is None else until - time.monotonic()
+
+
+def _shortened(error: ContextOverflow, request: Request) -> Request | None:
+    """The request with as many tokens for the reply as the window has room for, by what the refusal
+    says; None when the prompt alone is too long.
+    """
+    window, tokens, most = error.window, error.tokens, request.max_tokens
+    if window is None or tokens is None or most is None:
+        return None
+    # Some count the reply's tokens in.
+    prompt = tokens - most if tokens >= window else tokens
+    room = window - prompt
+    return replace(request, max_tokens=room) if prompt > 0 and 0 < room < most else None
+
+
+async def _one(piece: Piece) -> Pieces:
+    yield piece
+
+
+def _joined(parts: list[Piece]) -> Piece:
+    """The pieces of one reply as one."""
+    whole = Piece()
+    for part in parts:
+        whole.text += part.text
+        whole.reasoning += part.reasoning
+        whole.refusal += part.refusal
+        whole.tools += part.tools
+        whole.logprobs += part.logprobs
+        whole.finish = part.finish or whole.finish
+        whole.usage = part.usage or whole.usage
+        whole.extra.update(part.extra)
+    return whole
+
+
+def _said(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)

@@ -1,0 +1,85 @@
+"""Which model a server serves, and what is known of it before the first call."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from reverie.errors import ModelRejected, ModelUnavailable
+from reverie.models.presets import recognise, starting_profile
+from reverie.models.profiles import ProfileBook, StoredProfile
+from reverie.models.wire.connection import Connection
+
+_SECONDS = 15.0
+"""A list of models is short; a server that takes longer for it is not there."""
+
+
+async def identify(
+    connection: Connection, model: str, book: ProfileBook | None
+) -> tuple[StoredProfile, bool]:
+    """The profile of ``model``, or of the server's first model when it is empty, and whether one
+    was stored. A model whose profile is stored is not asked for again.
+
+    Raises ModelUnavailable and ModelRejected when the server does not tell its models and none was
+    named.
+    """
+    address = connection.endpoint.address
+    if model and book is not None:
+        stored = await asyncio.to_thread(book.find, address, model)
+        if stored is not None:
+            return stored, True
+    entries: list[dict[str, Any]] = []
+    document: Any = None
+    try:
+        document = await connection.get("/models", seconds=_SECONDS)
+        entries = _entries(document)
+    except ModelRejected as error:
+        # Not every server lists its models; with a name it may answer all the same.
+        if not model or error.status in (401, 403):
+            raise
+    if not model:
+        if not entries:
+            raise ModelUnavailable(
+                f"{address} serves no model",
+                hint="load one there, or name one it can load, as in ADDRESS#MODEL",
+            )
+        model = str(entries[0].get("id", ""))
+        if book is not None:
+            stored = await asyncio.to_thread(book.find, address, model)
+            if stored is not None:
+                return stored, True
+    preset = recognise(document, address=address)
+    profile = starting_profile(model, preset)
+    entry = next((e for e in entries if e.get("id") == model), {})
+    window = entry.get("max_model_len")
+    if isinstance(window, int) and window > 0:
+        profile = profile.model_copy(update={"window": window})
+    return (
+        StoredProfile(
+            address=address,
+            model=model,
+            profile=profile,
+            server=preset.title if preset else "",
+            source="preset" if preset else "cautious",
+        ),
+        False,
+    )
+
+
+def unknown_server(stored: StoredProfile) -> str:
+    """One line for a server that nobody has probed."""
+    known = f" (taken for {stored.server})" if stored.server else ""
+    return (
+        f"{stored.address} was never probed{known}: `reverie doctor {stored.address}` finds out "
+        "what it can do"
+    )
+
+
+def _entries(document: Any) -> list[dict[str, Any]]:
+    listed = document.get("data") if isinstance(document, dict) else document
+    if not isinstance(listed, list):
+        raise ModelUnavailable(
+            "what answers /models is no list of models",
+            hint="the address of an OpenAI-compatible server mostly ends in /v1",
+        )
+    return [entry for entry in listed if isinstance(entry, dict)]
