@@ -135,7 +135,7 @@ def _tool_calls(piece: Piece) -> tuple[list[ToolCall], list[InvalidToolCall]]:
             value = json.loads(arguments or "{}")
             if not isinstance(value, dict):
                 raise TypeError(f"the arguments are no JSON object but {type(value).__name__}")
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, RecursionError) as error:
             invalid.append(
                 InvalidToolCall(
                     type="invalid_tool_call", name=name, args=arguments, id=id_, error=str(error)

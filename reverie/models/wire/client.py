@@ -7,7 +7,9 @@ server shows that it is wrong.
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
+from collections.abc import Callable
 from contextlib import aclosing
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -19,7 +21,9 @@ from reverie.models.wire.completions import ChatCompletions
 from reverie.models.wire.connection import Connection
 from reverie.models.wire.corrections import Change, after_refusal, after_reply
 from reverie.models.wire.counting import TokenCounter, likely, upper_bound
+from reverie.models.wire.error_body import one_line
 from reverie.models.wire.filters import filtered
+from reverie.models.wire.gathered import gathered
 from reverie.models.wire.identify import identify, unknown_server
 from reverie.models.wire.piece import Piece, Pieces, Request, Tokens
 from reverie.models.wire.responses import Responses
@@ -30,6 +34,12 @@ if TYPE_CHECKING:
 
 _MOST_CORRECTIONS = 4
 """Corrections of the profile within one call, each of which repeats the request."""
+_NO_REPLY = (KeyError, TypeError, ValueError, AttributeError, IndexError, RecursionError)
+"""What reading something raises that is no reply."""
+
+
+Remade = Callable[[Request, ModelProfile], Request]
+"""Makes a request again, by another profile."""
 
 
 class ModelClient:
@@ -63,6 +73,9 @@ class ModelClient:
         }
         self._notices: dict[str, bool] = {}
         """What a person should know, and whether it has been said."""
+        self._given_up: set[tuple[str, Any]] = set()
+        """Fields of the profile with values that proved wrong."""
+        self._lock = threading.Lock()
 
     @property
     def address(self) -> str:
@@ -73,10 +86,14 @@ class ModelClient:
         """What is known of the model, once ``profile`` has been asked."""
         return self._stored
 
-    async def profile(self) -> ModelProfile:
-        """What the model can do, by what is known now. Asks the server the first time."""
+    async def profile(self, seconds: float | None = None) -> ModelProfile:
+        """What the model can do, by what is known now. Asks the server the first time, within
+        ``seconds``.
+        """
         if self._stored is None:
-            stored, probed = await identify(self.connection, self.model, self._book)
+            stored, probed = await identify(
+                self.connection, self.model, self._book, seconds=seconds
+            )
             if self._stored is None:  # another task may have been faster
                 self._take(stored)
                 if not probed:
@@ -88,53 +105,60 @@ class ModelClient:
         if self._book is not None:
             for notice in self._book.notices:
                 self._notices.setdefault(notice, False)
-        fresh = [text for text, said in self._notices.items() if not said]
-        self._notices.update(dict.fromkeys(fresh, True))
+        with self._lock:
+            fresh = [text for text, said in self._notices.items() if not said]
+            self._notices.update(dict.fromkeys(fresh, True))
         return fresh
 
     async def count(self, messages: list[dict[str, Any]], prefill: str = "") -> int:
         """Tokens of a prompt: as the server counts them, or an upper bound."""
         profile = await self.profile()
-        exact = await self._counter.prompt(messages, prefill, profile)
+        exact = await self._counted(messages, prefill, profile)
         return upper_bound(messages, prefill) if exact is None else exact
 
-    async def stream(self, request: Request, seconds: float | None = None) -> Pieces:
+    async def stream(
+        self, request: Request, seconds: float | None = None, remade: Remade | None = None
+    ) -> Pieces:
         """One reply, as it comes. The last piece has its usage.
 
-        What fails before the first piece is asked again where that may help.
+        What fails before the first piece is asked again where that may help. ``remade`` makes the
+        request again after the profile was corrected.
         """
         until = None if seconds is None else time.monotonic() + seconds
         for attempt in range(_MOST_CORRECTIONS + 1):
-            profile = await self.profile()
-            asked = await self._fitted(request, profile)
+            profile = await self.profile(_left(until))
+            asked = await self._fitted(request, profile, until)
             body = self._body(asked, profile, stream=True)
             wire = self._formats[profile.wire]
             documents = self.connection.stream(wire.path, body, seconds=_left(until))
             pieces = filtered(wire.pieces(documents), asked, profile)
             begun = False
             try:
-                async with aclosing(self._accounted(pieces, asked, profile)) as accounted:
+                async with aclosing(self._accounted(pieces, asked, profile, until)) as accounted:
                     async for piece in accounted:
                         begun = True
                         yield piece
             except (ModelRejected, _Empty) as error:
-                again = None if begun else await self._again(error, attempt, asked, body)
-                if again is None:
-                    raise self._public(error) from error.__cause__
-                request = again
+                again = None if begun else await self._again(error, attempt, asked, profile, body)
+                failure = self._public(error)
             except ModelUnavailable as error:
-                raise self._public(error) from error.__cause__
-            except (KeyError, TypeError, ValueError) as error:
-                raise self._not_a_reply(error) from self.connection.secrets.safe_cause(error)
+                again, failure = None, self._public(error)
+            except _NO_REPLY as error:
+                again, failure = None, self._not_a_reply(error)
             else:
                 return
+            if again is None:
+                raise failure  # not in the handlers: the context may show a secret
+            request = again if remade is None else remade(again, self._current())
 
-    async def replies(self, request: Request, seconds: float | None = None) -> list[Piece]:
-        """``request.n`` whole replies, each with its usage."""
+    async def replies(
+        self, request: Request, seconds: float | None = None, remade: Remade | None = None
+    ) -> list[Piece]:
+        """``request.n`` whole replies, each with its usage. ``remade`` as in ``stream``."""
         until = None if seconds is None else time.monotonic() + seconds
         for attempt in range(_MOST_CORRECTIONS + 1):
-            profile = await self.profile()
-            asked = await self._fitted(request, profile)
+            profile = await self.profile(_left(until))
+            asked = await self._fitted(request, profile, until)
             body = self._body(asked, profile, stream=False)
             wire = self._formats[profile.wire]
             try:
@@ -144,30 +168,40 @@ class ModelClient:
                     raise _Empty
                 return await self._completed(found, asked, profile, until)
             except (ModelRejected, _Empty) as error:
-                again = await self._again(error, attempt, asked, body)
-                if again is None:
-                    raise self._public(error) from error.__cause__
-                request = again
+                again = await self._again(error, attempt, asked, profile, body)
+                failure = self._public(error)
             except ModelUnavailable as error:
-                raise self._public(error) from error.__cause__
-            except (KeyError, TypeError, ValueError) as error:
-                raise self._not_a_reply(error) from self.connection.secrets.safe_cause(error)
+                again, failure = None, self._public(error)
+            except _NO_REPLY as error:
+                again, failure = None, self._not_a_reply(error)
+            if again is None:
+                raise failure  # not in the handlers: the context may show a secret
+            request = again if remade is None else remade(again, self._current())
         raise AssertionError("the last attempt returns or raises")
 
     async def correct(self, changes: list[Change]) -> None:
         """Change the profile, here and in the book, and note it for a person."""
         for field, value, why in changes:
-            stored = self._stored
-            if stored is None or getattr(stored.profile, field) == value:
-                continue
-            profile = stored.profile
-            self._stored = stored.model_copy(
-                update={"profile": profile.model_copy(update={field: value})}
-            )
-            self._notices.setdefault(
-                f"the profile of {self.address} was corrected: {why} ({field}: {_said(value)})",
-                False,
-            )
+            with self._lock:
+                stored = self._stored
+                if stored is None:
+                    continue
+                was = getattr(stored.profile, field)
+                if isinstance(was, tuple):  # what another call found out meanwhile stays
+                    value = tuple(dict.fromkeys((*was, *value)))
+                if was == value:
+                    continue
+                if not isinstance(was, tuple):
+                    self._given_up.add((field, was))
+                profile = stored.profile
+                self._stored = stored.model_copy(
+                    update={"profile": profile.model_copy(update={field: value})}
+                )
+                self._notices.setdefault(
+                    f"the profile of {self.address} was corrected: {why} "
+                    f"({field}: {_said(value)})",
+                    False,
+                )
             await self._store(field, value, why, profile)
 
     # -- before the call -----------------------------------------------------------------------
@@ -189,14 +223,16 @@ class ModelClient:
             body.pop(name, None)
         return body
 
-    async def _fitted(self, request: Request, profile: ModelProfile) -> Request:
+    async def _fitted(
+        self, request: Request, profile: ModelProfile, until: float | None
+    ) -> Request:
         """The request with no larger ``max_tokens`` than the window has room for."""
         wanted, window = request.max_tokens, profile.window
         if wanted is None or window is None:
             return request
         if upper_bound(request.messages, request.prefill) + wanted <= window:
             return request
-        prompt = await self._counter.prompt(request.messages, request.prefill, profile)
+        prompt = await self._counted(request.messages, request.prefill, profile, _left(until))
         if prompt is None or prompt + wanted <= window:
             return request
         if prompt >= window:
@@ -211,7 +247,9 @@ class ModelClient:
 
     # -- after it ------------------------------------------------------------------------------
 
-    async def _accounted(self, pieces: Pieces, request: Request, profile: ModelProfile) -> Pieces:
+    async def _accounted(
+        self, pieces: Pieces, request: Request, profile: ModelProfile, until: float | None
+    ) -> Pieces:
         """The same pieces, then one with the usage: the server's, or an estimate."""
         usage: Tokens | None = None
         text: list[str] = []
@@ -240,7 +278,7 @@ class ModelClient:
             )
         )
         if usage is None:
-            usage = await self._estimated(request, profile, "".join(text), scored or ids)
+            usage = await self._estimated(request, profile, "".join(text), scored or ids, until)
         yield Piece(usage=usage, extra={"usage_estimated": not reported})
 
     async def _completed(
@@ -265,7 +303,9 @@ class ModelClient:
         if usage is None:
             for piece in whole:
                 text = piece.text + piece.reasoning
-                piece.usage = await self._estimated(request, profile, text, len(piece.logprobs))
+                piece.usage = await self._estimated(
+                    request, profile, text, len(piece.logprobs), until
+                )
         for piece in whole:
             piece.extra["usage_estimated"] = estimated
         missing = request.n - len(whole)
@@ -274,33 +314,51 @@ class ModelClient:
                 replace(request, n=1, seed=None if request.seed is None else request.seed + i)
                 for i in range(len(whole), request.n)
             ]
-            more = await asyncio.gather(*(self.replies(one, _left(until)) for one in single))
+            more = await gathered(self.replies(one, _left(until)) for one in single)
             whole += [piece for pieces in more for piece in pieces]
         return whole
 
     async def _estimated(
-        self, request: Request, profile: ModelProfile, text: str, told: int
+        self,
+        request: Request,
+        profile: ModelProfile,
+        text: str,
+        told: int,
+        until: float | None,
     ) -> Tokens:
         """What a reply cost, when the server does not say: its prompt and text counted."""
-        prompt = await self._counter.prompt(request.messages, request.prefill, profile)
+        prompt = await self._counted(request.messages, request.prefill, profile, _left(until))
         if prompt is None:
             prompt = upper_bound(request.messages, request.prefill)
-        written = told or (await self._counter.text(text, profile) if text else 0)
-        return Tokens(prompt, likely(text) if written is None else written)
+        written = told or 0
+        if text and not told:
+            counted = await self._counter.text(text, profile, seconds=_left(until))
+            written = likely(text) if counted is None else counted
+        return Tokens(prompt, written)
 
     async def _again(
         self,
         error: ModelRejected | _Empty,
         attempt: int,
         request: Request,
+        profile: ModelProfile,
         body: dict[str, Any],
     ) -> Request | None:
-        """The request to try instead, after the profile was corrected; None when nothing helps."""
+        """The request to try instead, after the profile was corrected; None when nothing helps.
+
+        ``profile`` is what the request was made by: meanwhile another call may have corrected it,
+        and then only this request is to be made again. Nothing is corrected back to what was given
+        up before, or a server that refuses both would be asked in turns for ever.
+        """
         if isinstance(error, _Empty):
             return request if attempt == 0 else None
         if attempt == _MOST_CORRECTIONS:
             return None
-        changes = after_refusal(error, self._current(), body)
+        changes = [
+            change
+            for change in after_refusal(error, profile, body)
+            if change[:2] not in self._given_up
+        ]
         await self.correct(changes)
         if isinstance(error, ContextOverflow):
             return _shortened(error, request)
@@ -309,10 +367,11 @@ class ModelClient:
     def _public(self, error: ReverieError | _Empty) -> ReverieError:
         """The error with the address in it, which what was read from a reply does not know."""
         if isinstance(error, ReverieError):
-            said = self.connection.secrets.strike(error.message)
-            error.message = said if self.address in said else f"{self.address}: {said}"
-            error.args = (error.message,)
-            return error
+            if self.address not in error.message:
+                error.message = f"{self.address}: {error.message}"
+            if not error.hint:
+                error.hint = f"reverie doctor {self.address} finds out what the server takes"
+            return self.connection.secrets.kept(error, error)
         return ModelUnavailable(
             f"{self.address} sent an empty reply, twice",
             hint="the server's own log may say why; reverie doctor tries what works",
@@ -320,11 +379,25 @@ class ModelClient:
         )
 
     def _not_a_reply(self, error: Exception) -> ModelUnavailable:
-        said = self.connection.secrets.strike(str(error))
-        return ModelUnavailable(
+        said = one_line(str(error), 300) if isinstance(error, ValueError) else type(error).__name__
+        failure = ModelUnavailable(
             f"{self.address} sent something that is no reply: {said}",
             hint=f"reverie doctor {self.address} finds out what the server speaks",
         )
+        return self.connection.secrets.kept(failure, error)
+
+    async def _counted(
+        self,
+        messages: list[dict[str, Any]],
+        prefill: str,
+        profile: ModelProfile,
+        seconds: float | None = None,
+    ) -> int | None:
+        """Tokens of a prompt, exactly; None when the server does not count."""
+        count = await self._counter.prompt(messages, prefill, profile, seconds=seconds)
+        if count is None and self._counter.absent:
+            await self.correct([("counter", "", "it counts no tokens")])
+        return count
 
     # -- what is known -------------------------------------------------------------------------
 
@@ -397,7 +470,10 @@ def _joined(parts: list[Piece]) -> Piece:
         whole.logprobs += part.logprobs
         whole.finish = part.finish or whole.finish
         whole.usage = part.usage or whole.usage
-        whole.extra.update(part.extra)
+        for name, value in part.extra.items():
+            before = whole.extra.get(name)
+            both = isinstance(before, list) and isinstance(value, list)
+            whole.extra[name] = before + value if both else value
     return whole
 
 

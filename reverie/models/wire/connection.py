@@ -8,10 +8,10 @@ import random
 import threading
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
-from weakref import WeakKeyDictionary, finalize
+from weakref import finalize
 
+from reverie.errors import ReverieError
 from reverie.models.wire.endpoint import Endpoint
 from reverie.models.wire.format import Documents
 from reverie.models.wire.secrecy import Secrets
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from openai._types import RequestOptions
 
     from reverie.models.wire.sdk import Events
+
+    Clients = dict[asyncio.AbstractEventLoop, tuple[AsyncOpenAI, AsyncGenerator[None, None]]]
 
 T = TypeVar("T")
 
@@ -48,9 +50,7 @@ class Connection:
         self.endpoint = endpoint
         self.secrets = Secrets(endpoint.secrets)
         self._headers = request_headers(endpoint)
-        self._clients: WeakKeyDictionary[asyncio.AbstractEventLoop, AsyncOpenAI] = (
-            WeakKeyDictionary()
-        )
+        self._clients: Clients = {}
         self._lock = threading.Lock()
         guard = self.secrets.guard_logs()
         if guard is not None:
@@ -86,9 +86,9 @@ class Connection:
     async def aclose(self) -> None:
         """Close the running event loop's sockets; they open again when needed."""
         with self._lock:
-            client = self._clients.pop(asyncio.get_running_loop(), None)
-        if client is not None:
-            await client.close()
+            held = self._clients.pop(asyncio.get_running_loop(), None)
+        if held is not None:
+            await held[1].aclose()
 
     # -- one attempt after another ------------------------------------------------------------
 
@@ -119,21 +119,26 @@ class Connection:
                 await events.close()
                 raise
 
-        first, events = await self._repeat(begin, seconds, streaming=True)
-        if first is not None:
-            yield first
-        if first is None or events is None:
-            return
+        document, events = await self._repeat(begin, seconds, streaming=True)
+        failure: ReverieError | None = None
         try:
-            async with self._failing(began):
-                while True:
+            while document is not None:
+                given = time.monotonic()
+                yield document  # cast_to=object: whatever the JSON was
+                if events is None:
+                    return
+                until += time.monotonic() - given  # the caller's own time is not the server's
+                try:
                     async with asyncio.timeout(until - time.monotonic()):
                         document = await anext(events, None)
-                    if document is None:
-                        return
-                    yield document  # type: ignore[misc]  # cast_to=object: whatever the JSON was
+                except Exception as error:  # noqa: BLE001  # it leaves as a typed error
+                    failure = self._typed(error, began)
+                    break
         finally:
-            await events.close()
+            if events is not None:
+                await events.close()
+        if failure is not None:
+            raise failure
 
     async def _repeat(
         self,
@@ -146,35 +151,29 @@ class Connection:
 
         began = time.monotonic()
         until = began + self._seconds(seconds)
-        async with self._failing(began):
-            client = await self._client()
-            attempt = 0
-            while True:
-                try:
-                    left = until - time.monotonic()
-                    async with asyncio.timeout(left):
-                        return await once(client, self._options(left, streaming=streaming))
-                except Exception as error:
-                    attempt += 1
-                    wait = _wait(error, attempt)
-                    late = time.monotonic() + wait >= until
-                    if attempt > self.endpoint.retries or late or not in_passing(error):
-                        raise
-                await asyncio.sleep(wait)
+        attempt = 0
+        while True:
+            try:
+                client = await self._client()
+                left = until - time.monotonic()
+                async with asyncio.timeout(left):
+                    return await once(client, self._options(left, streaming=streaming))
+            except Exception as error:  # noqa: BLE001  # whatever it is, it leaves as a typed error
+                attempt += 1
+                wait = _wait(error, attempt)
+                late = time.monotonic() + wait >= until
+                if attempt > self.endpoint.retries or late or not in_passing(error):
+                    failure = self._typed(error, began)
+                    break
+            await asyncio.sleep(wait)
+        raise failure  # not in the handler: its context would be what may show a secret
 
-    @asynccontextmanager
-    async def _failing(self, began: float) -> AsyncGenerator[None]:
-        """Turn whatever is raised into a typed error that keeps the endpoint's secrets."""
-        try:
-            yield
-        except Exception as error:  # noqa: BLE001  # whatever it is, it leaves as a typed error
-            from reverie.models.wire.failures import typed
+    def _typed(self, error: Exception, began: float) -> ReverieError:
+        """The error as a typed one that keeps the endpoint's secrets."""
+        from reverie.models.wire.failures import typed
 
-            failure = typed(error, self.endpoint, time.monotonic() - began)
-            failure.message = self.secrets.strike(failure.message)
-            failure.hint = self.secrets.strike(failure.hint)
-            failure.args = (failure.message,)
-            raise failure from self.secrets.safe_cause(error)
+        failure = typed(error, self.endpoint, time.monotonic() - began)
+        return self.secrets.kept(failure, error)
 
     # -- what an attempt needs -----------------------------------------------------------------
 
@@ -198,15 +197,36 @@ class Connection:
 
     async def _client(self) -> AsyncOpenAI:
         loop = asyncio.get_running_loop()
-        client = self._clients.get(loop)
-        if client is None:
+        held = self._clients.get(loop)
+        if held is None:
             from reverie.models.wire.sdk import open_sdk
 
-            opened = await asyncio.to_thread(open_sdk, self.endpoint)
+            client = await asyncio.to_thread(open_sdk, self.endpoint)
+            closing = _closing(self._clients, self._lock, loop, client)
+            await anext(closing)
             with self._lock:
+                for ended in [known for known in self._clients if known.is_closed()]:
+                    del self._clients[ended]
                 # Another task may have been faster; its client has the connections then.
-                client = self._clients.setdefault(loop, opened)
-        return client
+                held = self._clients.setdefault(loop, (client, closing))
+            if held[1] is not closing:
+                await closing.aclose()
+        return held[0]
+
+
+async def _closing(
+    clients: Clients, lock: threading.Lock, loop: asyncio.AbstractEventLoop, client: AsyncOpenAI
+) -> AsyncGenerator[None, None]:
+    """Closes the client when it is closed itself. ``asyncio.run`` does that with every generator
+    that is open when its loop ends, and so no socket outlives the loop.
+    """
+    try:
+        yield
+    finally:
+        with lock:
+            if loop in clients and clients[loop][0] is client:
+                del clients[loop]
+        await client.close()
 
 
 async def _whole(events: Events) -> Any:

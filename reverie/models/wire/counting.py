@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import string
+import time
 from collections import OrderedDict
 from typing import Any
 
@@ -11,7 +14,16 @@ from reverie.models.wire.connection import Connection
 
 _PER_MESSAGE = 8
 """Tokens that a chat template adds to a message: role, marks, line ends; most add 4 or 5."""
+_TEMPLATE = 64
+"""What it adds to the whole: the system message it has of its own, with a date or a few rules."""
+_SMALL = string.ascii_lowercase.encode()
 _KEPT = 256
+_SECONDS = 10.0
+"""Counting is fast; a server that takes longer for it is busy, and the call itself will wait."""
+_NO_COUNT = (ModelRejected, ModelUnavailable, KeyError, TypeError, ValueError)
+"""What asking for a count raises where none comes: then a bound will do. A server that is gone is
+found out by the call.
+"""
 
 
 class TokenCounter:
@@ -19,36 +31,63 @@ class TokenCounter:
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
-        self._known: OrderedDict[tuple[str, str], int] = OrderedDict()
+        self.absent = False
+        """Whether the server turned out not to count at all."""
+        self._known: OrderedDict[bytes, int] = OrderedDict()
+        """By a digest: prompts may hold images."""
 
     async def prompt(
-        self, messages: list[dict[str, Any]], prefill: str, profile: ModelProfile
+        self,
+        messages: list[dict[str, Any]],
+        prefill: str,
+        profile: ModelProfile,
+        *,
+        seconds: float | None = None,
     ) -> int | None:
-        """Tokens of a prompt, exactly; None when the server does not count."""
+        """Tokens of a prompt, exactly; None when the server does not count, or not in time."""
         if not profile.counter:
             return None
-        key = (repr(messages), prefill)
-        if key not in self._known:
+        asked = repr((profile.name, messages, prefill)).encode("utf-8", "replace")
+        key = hashlib.blake2b(asked, digest_size=16).digest()
+        count = self._known.get(key)
+        if count is None:
             try:
-                self._known[key] = await self._ask(messages, prefill, profile)
-            except (ModelRejected, ModelUnavailable):
-                return None  # a bound will do; a server that is gone is found out by the call
+                count = await self._ask(messages, prefill, profile, _patience(seconds))
+            except _NO_COUNT as error:
+                self._note(error)
+                return None
+            self._known[key] = count
             while len(self._known) > _KEPT:
                 self._known.popitem(last=False)
-        return self._known[key]
+        return count
 
-    async def text(self, text: str, profile: ModelProfile) -> int | None:
+    async def text(
+        self, text: str, profile: ModelProfile, *, seconds: float | None = None
+    ) -> int | None:
         """Tokens of a text by itself, exactly; None when the server does not count."""
         if not profile.counter:
             return None
         try:
-            return await self._text(text, profile)
-        except (ModelRejected, ModelUnavailable):
+            return await self._text(text, profile, _patience(seconds))
+        except _NO_COUNT as error:
+            self._note(error)
             return None
 
+    def _note(self, error: Exception) -> None:
+        """See whether it may count another time."""
+        if isinstance(error, ModelRejected):
+            self.absent = self.absent or error.status in (404, 405, 501)
+        elif not isinstance(error, ModelUnavailable):  # it counts in a form that nobody knows
+            self.absent = True
+
     async def _ask(
-        self, messages: list[dict[str, Any]], prefill: str, profile: ModelProfile
+        self,
+        messages: list[dict[str, Any]],
+        prefill: str,
+        profile: ModelProfile,
+        seconds: float,
     ) -> int:
+        until = time.monotonic() + seconds
         if profile.counter == "vllm":
             begun = [{"role": "assistant", "content": prefill}] if prefill else []
             body = {
@@ -57,26 +96,38 @@ class TokenCounter:
                 "add_generation_prompt": not begun,
                 "continue_final_message": bool(begun),
             }
-            return int((await self._connection.post("//tokenize", body))["count"])
-        written = await self._connection.post("//apply-template", {"messages": messages})
-        return await self._text(written["prompt"] + prefill, profile)
+            return await self._count(body, seconds)
+        written = await self._connection.post(
+            "//apply-template", {"messages": messages}, seconds=seconds
+        )
+        left = until - time.monotonic()
+        return await self._text(str(written["prompt"]) + prefill, profile, left)
 
-    async def _text(self, text: str, profile: ModelProfile) -> int:
+    async def _text(self, text: str, profile: ModelProfile, seconds: float) -> int:
         if profile.counter == "vllm":
             body: dict[str, Any] = {
                 "model": profile.name,
                 "prompt": text,
                 "add_special_tokens": False,
             }
-            return int((await self._connection.post("//tokenize", body))["count"])
-        return len((await self._connection.post("//tokenize", {"content": text}))["tokens"])
+            return await self._count(body, seconds)
+        told = await self._connection.post("//tokenize", {"content": text}, seconds=seconds)
+        return len(told["tokens"])
+
+    async def _count(self, body: dict[str, Any], seconds: float) -> int:
+        return int((await self._connection.post("//tokenize", body, seconds=seconds))["count"])
+
+
+def _patience(seconds: float | None) -> float:
+    return _SECONDS if seconds is None else min(seconds, _SECONDS)
 
 
 def upper_bound(messages: list[dict[str, Any]], prefill: str = "") -> int:
-    """More tokens than a prompt has in any usual tokenizer: one for two ASCII characters (English
-    prose has one for four, code one for three), one for every byte of other scripts.
+    """More tokens than a prompt of usual text has in any usual tokenizer: one for two small letters
+    (words have fewer), one for each other character of ASCII (numbers, lists and code come close to
+    that), one for every byte of other scripts.
     """
-    total = _PER_MESSAGE * (len(messages) + 1) + _bound(prefill)
+    total = _TEMPLATE + _PER_MESSAGE * len(messages) + _bound(prefill)
     for message in messages:
         total += _bound_of(message.get("content")) + _bound_of(message.get("tool_calls"))
     return total
@@ -102,5 +153,5 @@ def _bound_of(content: Any) -> int:
 
 
 def _bound(text: str) -> int:
-    encoded = len(text.encode("utf-8", "replace"))
-    return encoded if encoded > len(text) else -(-encoded // 2)
+    encoded = text.encode("utf-8", "replace")
+    return len(encoded) - (len(encoded) - len(encoded.translate(None, _SMALL))) // 2

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, HumanMessage
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
@@ -16,9 +17,13 @@ from reverie.models.profile import ModelProfile
 from reverie.models.structured import instruction, obtain, read_json
 from reverie.models.wire.call import Call
 from reverie.models.wire.chunks import chunk_of, last_chunk, message_of
-from reverie.models.wire.client import ModelClient
+from reverie.models.wire.client import ModelClient, Remade
+from reverie.models.wire.gathered import gathered
 from reverie.models.wire.messages import to_wire
 from reverie.models.wire.piece import Piece, Request
+
+
+_THOUGHT = "</think>"
 
 
 class Exchange:
@@ -29,6 +34,7 @@ class Exchange:
         self._messages = messages
         self._call = call
         self._began = call.options.get("prefill", "")
+        self._until = None if call.timeout is None else time.monotonic() + call.timeout
 
     async def chunks(self) -> AsyncGenerator[ChatGenerationChunk, None]:
         """The reply as it comes; the last chunk has its usage.
@@ -36,7 +42,7 @@ class Exchange:
         Where the server cannot be held to the form, the reply comes at once when it is whole: only
         then it can be checked and repaired.
         """
-        call, profile = self._call, await self._client.profile()
+        call, profile = self._call, await self._profile()
         if call.checked and call.schema is not None and not _holds(profile, call):
             message = await self._obtained(call.schema)
             for chunk in _as_stream(message, self._client.take_notices()):
@@ -44,18 +50,22 @@ class Exchange:
             return
         if self._began:
             yield chunk_of(Piece(text=self._began))
-        finish, last, text = "", Piece(), ""
+        finish, last, seen = "", Piece(), Piece()
         request = self._request(self._messages, profile)
-        async with aclosing(self._client.stream(request, call.timeout)) as pieces:
+        stream = self._client.stream(request, self._left(), self._remade(self._messages))
+        async with aclosing(stream) as pieces:
             async for piece in pieces:
                 finish = piece.finish or finish
                 if piece.usage is not None:
                     last = piece
                     continue
                 if call.schema is not None:
-                    text += piece.text
+                    seen.text += piece.text
+                    seen.refusal += piece.refusal
+                    seen.tools += piece.tools
                 yield chunk_of(piece)
-        wrong = await self._wrong(text, finish) if call.schema is not None else None
+        seen.finish = finish
+        wrong = await self._wrong(seen) if call.schema is not None else None
         yield last_chunk(last, finish, self._client.model, self._client.take_notices())
         if wrong is not None:
             raise wrong
@@ -66,39 +76,53 @@ class Exchange:
         notices = self._client.take_notices()
         if notices:
             messages[0].response_metadata["notices"] = notices
-        usage = messages[0].usage_metadata
+        spent = [message.usage_metadata for message in messages if message.usage_metadata]
+        names: tuple[Literal["input_tokens", "output_tokens", "total_tokens"], ...] = (
+            "input_tokens",
+            "output_tokens",
+            "total_tokens",
+        )
+        usage = {name: sum(one[name] for one in spent) for name in names}
         return ChatResult(
             generations=[ChatGeneration(message=message) for message in messages],
-            llm_output={"model_name": self._client.model, "token_usage": dict(usage or {})},
+            llm_output={"model_name": self._client.model, "token_usage": usage},
         )
 
     async def _replies(self) -> list[AIMessage]:
         call = self._call
         if call.schema is not None and call.checked:
-            return [await self._obtained(call.schema)]
-        request = self._request(self._messages, await self._client.profile())
-        return [self._message(p) for p in await self._client.replies(request, call.timeout)]
+            schema, n = call.schema, call.options.get("n", 1)
+            return await gathered(self._obtained(schema, place) for place in range(n))
+        request = self._request(self._messages, await self._profile())
+        return [self._message(p) for p in await self._sent(request, self._messages)]
 
-    async def _obtained(self, schema: Mapping[str, Any]) -> AIMessage:
-        """A reply that obeys the schema; its usage is that of both, when it took two."""
+    async def _obtained(self, schema: Mapping[str, Any], place: int = 0) -> AIMessage:
+        """A reply that obeys the schema, or calls a tool instead; its usage is that of both, when
+        it took two. ``place`` is that among several, each of which has a seed of its own.
+        """
         asked: list[Piece] = []
-        profile = await self._client.profile()
 
         async def ask(messages: Sequence[BaseMessage]) -> AIMessage:
-            request = self._request(messages, profile)
-            asked.append((await self._client.replies(request, self._call.timeout))[0])
+            request = replace(self._request(messages, await self._profile()), n=1)
+            if request.seed is not None:
+                request = replace(request, seed=request.seed + place)
+            asked.append((await self._sent(request, messages))[0])
             return self._message(asked[-1])
 
         def read(reply: AIMessage) -> Any:
+            if reply.tool_calls or reply.invalid_tool_calls:
+                return None
             return read_json(str(reply.text), schema)
 
+        who = f"{self._client.model or 'the model'} at {self._client.address}"
         try:
-            message, document = await obtain(self._messages, ask, read)
+            message, document = await obtain(self._messages, ask, read, who=who)
         finally:
             if asked:  # only now: the second try was to be held to the form as well
-                await self._wrong(asked[0].text, asked[0].finish)
+                await self._wrong(asked[0])
         text = str(message.text)
-        if text != (bare := _bare(text, document)):
+        called = message.tool_calls or message.invalid_tool_calls
+        if not called and text != (bare := _bare(text, document)):
             message.content = bare
         spent = [piece.usage for piece in asked if piece.usage is not None]
         message.usage_metadata = {
@@ -111,13 +135,35 @@ class Exchange:
         )
         return message
 
+    async def _profile(self) -> ModelProfile:
+        return await self._client.profile(self._left())
+
+    def _left(self) -> float | None:
+        """Seconds that are left of the call, all that it asks included; None: no limit."""
+        return None if self._until is None else self._until - time.monotonic()
+
+    async def _sent(self, request: Request, messages: Sequence[BaseMessage]) -> list[Piece]:
+        return await self._client.replies(request, self._left(), self._remade(messages))
+
+    def _remade(self, messages: Sequence[BaseMessage]) -> Remade:
+        """What makes a request for these messages again, by a profile that was corrected."""
+
+        def remade(request: Request, profile: ModelProfile) -> Request:
+            again = self._request(messages, profile)
+            return replace(
+                request, messages=again.messages, response_format=again.response_format
+            )
+
+        return remade
+
     def _request(self, messages: Sequence[BaseMessage], profile: ModelProfile) -> Request:
         """The request, with what the server cannot be told otherwise said in its messages."""
         wire = to_wire(messages)
         call = self._call
         form = None
         if call.schema is not None and not _holds(profile, call):
-            wire = _told(wire, instruction(call.schema))
+            told = instruction(call.schema, tools=bool(call.options.get("tools")))
+            wire = _told(wire, told)
             if profile.json_object and not call.options.get("tools"):
                 form = {"type": "json_object"}
         if self._began and not profile.prefill:
@@ -134,18 +180,24 @@ class Exchange:
         piece.text = self._began + piece.text
         return message_of(piece, self._client.model)
 
-    async def _wrong(self, text: str, finish: str) -> OutputInvalid | None:
+    async def _wrong(self, piece: Piece) -> OutputInvalid | None:
         """The error for a reply that does not obey although the server claims to see to it; the
         profile is corrected then.
         """
-        call, profile = self._call, await self._client.profile()
-        if finish == "length" or not _holds(profile, call):
+        call, profile = self._call, await self._profile()
+        ended_early = piece.finish in ("length", "content_filter") or call.options.get("stop")
+        if ended_early or piece.tools or piece.refusal or not _holds(profile, call):
             return None
         try:
-            read_json(text, call.schema)
+            read_json(piece.text, call.schema)
         except ValueError as error:
-            kind = _kind(call)
-            await self._client.correct([(kind, False, f"a reply did not obey the {kind} form")])
+            if not profile.reasoning and _THOUGHT in piece.text:
+                why = "a reply began with reasoning that no tag opened"
+                await self._client.correct([("reasoning", "think_end", why)])
+            else:
+                kind = _kind(call)
+                why = f"a reply did not obey the {kind} form"
+                await self._client.correct([(kind, False, why)])
             return OutputInvalid(
                 f"the reply of {self._client.model} at {self._client.address} does not obey the "
                 f"schema: {error}",

@@ -44,7 +44,11 @@ class NotJson(Exception):
 def in_passing(error: BaseException) -> bool:
     """Whether the same request may succeed a little later."""
     if isinstance(error, openai.APIStatusError):
-        return error.status_code in _PASSING or error.status_code >= 500
+        if error.status_code < 500:
+            return error.status_code in _PASSING
+        # Some servers say with a 500 that the prompt is too long: it would be so again.
+        body = error.response.text if error.body is None else error.body
+        return read_refusal(error.status_code, body, error.response.headers).kind != "overflow"
     if isinstance(error, openai.APIConnectionError):
         causes = list(_chain(error))
         wrong = (
@@ -236,7 +240,7 @@ def _no_json(error: NotJson, endpoint: Endpoint, _: float) -> ReverieError:
             + (f": {title}" if title else ""),
             hint="the address of an OpenAI-compatible server mostly ends in /v1",
         )
-    excerpt = " ".join(error.text[:80].split())
+    excerpt = " ".join(error.text[:80].split()) + ("…" if len(error.text) > 80 else "")
     return ModelUnavailable(
         f"{endpoint.address} sent something that is no JSON: {excerpt!r}",
         hint="check that the address is that of an OpenAI-compatible server",

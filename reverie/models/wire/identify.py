@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from reverie.errors import ModelRejected, ModelUnavailable
+from reverie.errors import KnowledgeUnavailable, ModelRejected, ModelUnavailable
 from reverie.models.presets import recognise, starting_profile
 from reverie.models.profiles import ProfileBook, StoredProfile
 from reverie.models.wire.connection import Connection
@@ -15,24 +15,29 @@ _SECONDS = 15.0
 
 
 async def identify(
-    connection: Connection, model: str, book: ProfileBook | None
+    connection: Connection,
+    model: str,
+    book: ProfileBook | None,
+    *,
+    seconds: float | None = None,
 ) -> tuple[StoredProfile, bool]:
     """The profile of ``model``, or of the server's first model when it is empty, and whether one
-    was stored. A model whose profile is stored is not asked for again.
+    was stored. A model whose profile is stored is not asked for again. ``seconds`` is what is left
+    of the call that wants to know.
 
     Raises ModelUnavailable and ModelRejected when the server does not tell its models and none was
     named.
     """
     address = connection.endpoint.address
     if model and book is not None:
-        stored = await asyncio.to_thread(book.find, address, model)
+        stored = await asyncio.to_thread(_find, book, address, model)
         if stored is not None:
             return stored, True
     entries: list[dict[str, Any]] = []
     document: Any = None
     try:
-        document = await connection.get("/models", seconds=_SECONDS)
-        entries = _entries(document)
+        document = await connection.get("/models", seconds=_patience(seconds))
+        entries = _entries(document, address, named=bool(model))
     except ModelRejected as error:
         # Not every server lists its models; with a name it may answer all the same.
         if not model or error.status in (401, 403):
@@ -43,9 +48,9 @@ async def identify(
                 f"{address} serves no model",
                 hint="load one there, or name one it can load, as in ADDRESS#MODEL",
             )
-        model = str(entries[0].get("id", ""))
+        model = entries[0]["id"]
         if book is not None:
-            stored = await asyncio.to_thread(book.find, address, model)
+            stored = await asyncio.to_thread(_find, book, address, model)
             if stored is not None:
                 return stored, True
     preset = recognise(document, address=address)
@@ -75,11 +80,28 @@ def unknown_server(stored: StoredProfile) -> str:
     )
 
 
-def _entries(document: Any) -> list[dict[str, Any]]:
+def _patience(seconds: float | None) -> float:
+    return _SECONDS if seconds is None else min(seconds, _SECONDS)
+
+
+def _find(book: ProfileBook, address: str, model: str) -> StoredProfile | None:
+    """What the book says. One that cannot be read is worth a line, and no reason not to ask."""
+    try:
+        return book.find(address, model)
+    except KnowledgeUnavailable as error:
+        if error.message not in book.notices:
+            book.notices.append(error.message)
+        return None
+
+
+def _entries(document: Any, address: str, *, named: bool) -> list[dict[str, Any]]:
     listed = document.get("data") if isinstance(document, dict) else document
     if not isinstance(listed, list):
+        if named:
+            return []
         raise ModelUnavailable(
-            "what answers /models is no list of models",
+            f"what answers {address}/models is no list of models",
             hint="the address of an OpenAI-compatible server mostly ends in /v1",
         )
-    return [entry for entry in listed if isinstance(entry, dict)]
+    models = [entry for entry in listed if isinstance(entry, dict)]
+    return [entry for entry in models if isinstance(entry.get("id"), str) and entry["id"]]

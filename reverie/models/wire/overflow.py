@@ -29,6 +29,8 @@ _NUMBERED: Final = tuple(
         # llama.cpp: https://github.com/ggml-org/llama.cpp/pull/16486
         r"request \(<p> tokens\) exceeds the available context size \(<w> tokens\)",
         r"n_prompt_tokens\W{1,6}<p>.{0,20}?n_ctx\W{1,6}<w>",
+        # llama.cpp's embeddings, with status 500: https://github.com/containers/ramalama/pull/2852
+        r"input \(<p> tokens\) is too large to process.{0,60}?current batch size: <w>\)",
         # SGLang's two
         r"input \(<p> tokens\) is longer than the model's context length \(<w> tokens\)",
         r"maximum context length of <w> tokens.{0,60}?total of [\d,]{1,12} tokens: <p> tokens from",
@@ -62,6 +64,7 @@ _PLAIN: Final = re.compile(
     r"|exceeds the context window of this model"  # OpenAI's Responses
     r"|(?:prompt|input|request|message)s? (?:is|are) too (?:long|large) for"
     r"|prompt is too long"
+    r"|input is too large to process"
     r"|exceeds? the maximum (?:context|model) length"
     r"|context size has been exceeded"  # llama.cpp, in mid-stream
     r"|context (?:length|window) (?:was |has been |is )?exceeded"

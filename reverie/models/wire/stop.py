@@ -68,7 +68,7 @@ class _Cutter:
         self._called = self._called or bool(piece.tools)
         if self._cut:
             return self._behind(piece)
-        if not (piece.text or piece.logprobs or self._held.text):
+        if not self._held.text and self._is_plain(piece.text):
             return piece
         self._held.add(piece.text, piece.logprobs)
         found = self._markers.find(self._held.text)
@@ -94,6 +94,10 @@ class _Cutter:
             text, tokens = self._held.rest()
             return Piece(text=text, logprobs=tokens)
         return Piece() if self._finished else self._ended(Piece(), ignored=False)
+
+    def _is_plain(self, text: str) -> bool:
+        """Whether no stop string is or begins in ``text``."""
+        return self._markers.find(text) is None and self._markers.begun(text) == len(text)
 
     def _behind(self, piece: Piece) -> Piece:
         if not self._finished and (piece.text or piece.tools):

@@ -93,7 +93,7 @@ class _Reader:
             place = sign.start()
             line_start = text[place - 1] == "\n" if place else self._line_start
             opener = self._openers.begin(text[place:], line_start=line_start)
-            if opener is False or (opener is True and final):
+            if opener is False:
                 continue
             self._give(out, place)
             return self._begin(opener, 0)
@@ -108,7 +108,7 @@ class _Reader:
                 out.tokens += self._held.take(begin)[1]
             return False
         opener = self._openers.begin(text[begin:], line_start=True)
-        if opener is False or (opener is True and final):
+        if opener is False:
             self._gap = False
             self._give(out, begin)
             return True

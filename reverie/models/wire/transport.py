@@ -12,6 +12,10 @@ import httpx2
 
 from reverie.errors import ConfigError
 from reverie.models.wire.endpoint import Endpoint
+from reverie.models.wire.pool import Pool
+
+_IDLE_SECONDS = 15.0
+"""Servers drop idle connections, some after 20 s or less."""
 
 
 class ResponseTooLarge(Exception):
@@ -33,20 +37,21 @@ def open_http(endpoint: Endpoint) -> httpx2.AsyncClient:
         context = _trusting(endpoint)
     elif not endpoint.address.startswith("https:") and not endpoint.proxy.startswith("https:"):
         context = False  # nothing to verify; the system's certificates take 30 ms to read
-    transport = httpx2.AsyncHTTPTransport(
-        verify=context,
-        trust_env=False,
-        limits=httpx2.Limits(
-            max_connections=endpoint.connections,
-            max_keepalive_connections=endpoint.connections,
-            keepalive_expiry=15.0,  # servers drop idle connections, some after 20 s or less
-        ),
-        proxy=endpoint.proxy or None,
-    )
+    shared = httpx2.create_ssl_context(verify=context, trust_env=False)
+
+    def open_one() -> httpx2.AsyncHTTPTransport:
+        return httpx2.AsyncHTTPTransport(
+            verify=shared,
+            trust_env=False,
+            limits=httpx2.Limits(
+                max_connections=1, max_keepalive_connections=1, keepalive_expiry=_IDLE_SECONDS
+            ),
+            proxy=endpoint.proxy or None,
+        )
+
+    pool = Pool(open_one, most=endpoint.connections, idle_seconds=_IDLE_SECONDS)
     return httpx2.AsyncClient(
-        transport=_Limited(transport, endpoint.most_bytes),
-        trust_env=False,
-        follow_redirects=False,
+        transport=_Limited(pool, endpoint.most_bytes), trust_env=False, follow_redirects=False
     )
 
 

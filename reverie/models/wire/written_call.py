@@ -28,10 +28,6 @@ class Opener:
     name: str = ""
     """The tool, where the opener names it; the JSON then is the arguments alone."""
 
-    @property
-    def fence(self) -> bool:
-        return self.text.startswith("```")
-
 
 class Openers:
     """How calls of these tools may begin: as Hermes and Qwen, Mistral and Llama models write them,
@@ -49,9 +45,8 @@ class Openers:
                 Opener(f"[TOOL_CALLS]{name}[ARGS]", "", name),
             ]
         fences = [Opener(fence, "```") for fence in _FENCES]
-        # The longest first: [TOOL_CALLS] begins others.
-        self._within = sorted(marks, key=lambda opener: -len(opener.text))
-        self._at_line_start = [*self._within, *fences, Opener("")]
+        self._within = marks
+        self._at_line_start = [*marks, *fences, Opener("")]
 
     def begin(self, text: str, *, line_start: bool) -> Opener | bool:
         """What opens a call at the beginning of ``text``: False if nothing does, True if more of it
@@ -147,9 +142,7 @@ class WrittenCall:
             return len(text) - len(behind) + len(opener.closer)
         if opener.closer.startswith(behind) and not final:
             return None
-        if opener.fence and behind:
-            self.calls = []
-        return end
+        return end  # models forget it
 
 
 class _Extent:

@@ -82,6 +82,18 @@ async def test_a_server_that_sends_the_stop_string_along_is_heard_to_its_end() -
     ]
 
 
+async def test_what_comes_behind_the_end_of_a_reply_is_no_answer() -> None:
+    server = Server(
+        [*texts("It falls.END"), Piece(finish="stop"), *texts("more"), Piece(usage=USAGE)]
+    )
+
+    assert await cut(server, "END") == [
+        Piece(text="It falls."),
+        Piece(finish="stop"),
+        Piece(usage=USAGE),
+    ]
+
+
 @pytest.mark.parametrize(
     ("whole", "read"),
     [

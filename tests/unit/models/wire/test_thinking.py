@@ -162,6 +162,14 @@ async def test_tokens_that_are_not_their_text_are_kept_all_the_same() -> None:
     assert read.text == "4"
 
 
+async def test_a_token_without_text_at_the_end_is_kept() -> None:
+    scored = tokens("<think>", "a", "</think>", "4", "")
+
+    (read,) = await split([Piece(text="<think>a</think>4", logprobs=scored, finish="stop")])
+
+    assert read.logprobs == scored[3:]
+
+
 async def test_closing_closes_the_server_s_stream() -> None:
     closed = []
 

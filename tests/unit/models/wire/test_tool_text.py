@@ -68,6 +68,8 @@ FORMS: list[tuple[str, str, list[Call]]] = [
     (f"{LOOK}\n{ADD}", "", [LOOKED, ADDED]),
     (f"```json\n{LOOK}\n```", "", [LOOKED]),
     (f"```\n[{LOOK}]\n```\n", "", [LOOKED]),
+    (f"```json\n{LOOK}\nSo.", "\nSo.", [LOOKED]),
+    ('{"name": "look", "arguments": {"for": "\\"}"}}', "", [("look", {"for": '"}'})]),
     (json.dumps(json.loads(ADD), indent=2), "", [ADDED]),
     ('{"type": "function", "function": {"name": "add", "arguments": "{}"}}', "", [("add", {})]),
     ('{"id": "x", "arguments": {}, "name": "add"}', "", [("add", {})]),
