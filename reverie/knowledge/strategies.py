@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from typing_extensions import TypedDict
 
-from reverie.errors import ConfigError
+from reverie.errors import ConfigError, KnowledgeUnavailable
 from reverie.knowledge.database import Database, Schema, open_database, storable
 
 if TYPE_CHECKING:
@@ -57,6 +57,11 @@ STRATEGY_SCHEMA: Final = Schema(
         );
         CREATE INDEX runs_created ON runs (created);
         CREATE INDEX runs_scored ON runs (embedder, strategy) WHERE score IS NOT NULL;
+        """,
+        """
+        ALTER TABLE runs ADD COLUMN dimension INTEGER NOT NULL DEFAULT 0;
+        UPDATE runs SET dimension = length(vector) / 4;
+        CREATE INDEX runs_embedder ON runs (embedder, dimension);
         """,
     ),
 )
@@ -140,9 +145,11 @@ class StrategyMemory:
 
     @classmethod
     async def open(cls, path: Path, *, embedder: str, dimension: int) -> StrategyMemory:
-        """Opens or creates the memory for question vectors of ``embedder``, [``dimension``]."""
-        database = await asyncio.to_thread(open_database, path, STRATEGY_SCHEMA)
-        return cls(database, embedder, dimension)
+        """Opens or creates the memory for question vectors of ``embedder``, [``dimension``].
+
+        Raises ``KnowledgeUnavailable``, also when that embedder's vectors were of another length.
+        """
+        return await asyncio.to_thread(cls._open, path, embedder, dimension)
 
     @property
     def notices(self) -> Sequence[str]:
@@ -192,6 +199,33 @@ class StrategyMemory:
         """Closes the file; a second call does nothing."""
         await asyncio.to_thread(self._database.close)
 
+    @classmethod
+    def _open(cls, path: Path, embedder: str, dimension: int) -> StrategyMemory:
+        memory = cls(open_database(path, STRATEGY_SCHEMA), embedder, dimension)
+        try:
+            with memory._database.reading() as connection:
+                memory._same_dimension(connection)
+        except BaseException:
+            memory._database.close()
+            raise
+        return memory
+
+    def _same_dimension(self, connection: sqlite3.Connection) -> None:
+        # Smallest and largest: each is one look into the index, however many runs there are.
+        found = connection.execute(
+            "SELECT (SELECT min(dimension) FROM runs WHERE embedder = ?1), "
+            "(SELECT max(dimension) FROM runs WHERE embedder = ?1)",
+            (self._embedder,),
+        ).fetchone()
+        other = [dimension for dimension in found if dimension not in (None, self._dimension)]
+        if other:
+            raise KnowledgeUnavailable(
+                f"{self._database.path} holds vectors of {self._embedder} with {other[0]} numbers, "
+                f"and now it makes {self._dimension}",
+                hint="Another model is served under that name: serve the first one again, give "
+                "this one another name, or set REVERIE_HOME to another folder",
+            )
+
     def _record(self, run: Run, vector: NDArray[np.float32]) -> None:
         unit = self._unit(vector)
         if not run.run_id or not run.strategy:
@@ -199,18 +233,21 @@ class StrategyMemory:
         if not 0.0 <= run.propensity <= 1.0:
             raise ConfigError(f"A propensity is between 0 and 1, not {run.propensity}")
         with self._database.writing() as connection:
+            self._same_dimension(connection)
             connection.execute(
-                "INSERT INTO runs (run_id, question, embedder, vector, strategy, propensity, "
-                "status, answer, tokens_in, tokens_out, calls, seconds, created) "
-                "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "
+                "INSERT INTO runs (run_id, question, embedder, vector, dimension, strategy, "
+                "propensity, status, answer, tokens_in, tokens_out, calls, seconds, created) "
+                "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "
                 "ON CONFLICT (run_id) DO UPDATE SET question = excluded.question, "
                 "embedder = excluded.embedder, vector = excluded.vector, "
+                "dimension = excluded.dimension, "
                 "strategy = excluded.strategy, propensity = excluded.propensity, "
                 "status = excluded.status, answer = excluded.answer, "
                 "tokens_in = excluded.tokens_in, tokens_out = excluded.tokens_out, "
                 "calls = excluded.calls, seconds = excluded.seconds",
                 (
                     *(run.run_id, storable(run.question), self._embedder, unit.tobytes()),
+                    self._dimension,
                     *(run.strategy, run.propensity, run.status, storable(run.answer)),
                     *(run.tokens_in, run.tokens_out, run.calls, run.seconds, time.time()),
                 ),
@@ -243,6 +280,7 @@ class StrategyMemory:
         import numpy as np
 
         with self._database.reading() as connection:
+            self._same_dimension(connection)
             rows = connection.execute(
                 "SELECT run_id, question, strategy, score, vector FROM runs "
                 "WHERE score IS NOT NULL AND embedder = ? ORDER BY created DESC, rowid DESC",
@@ -266,6 +304,7 @@ class StrategyMemory:
         self, vector: NDArray[np.float32], strategies: Sequence[str]
     ) -> list[Posterior]:
         with self._database.reading() as connection:
+            self._same_dimension(connection)
             rows = connection.execute(
                 "SELECT strategy, score, CASE WHEN embedder = ? THEN vector END FROM runs "
                 "WHERE score IS NOT NULL ORDER BY created, rowid",

@@ -35,7 +35,10 @@ one run peak at 1.6 GB, in runs of this size 0.4 GB, and are twice as fast."""
 
 
 class Embedder(Protocol):
-    """Turns texts into vectors whose dot product is their cosine similarity."""
+    """Turns texts into vectors whose dot product is their cosine similarity.
+
+    ``name`` and ``dimension`` may be unknown, and raise RuntimeError, before ``load``.
+    """
 
     @property
     def name(self) -> str:
@@ -47,8 +50,24 @@ class Embedder(Protocol):
         """D, the length of every vector."""
         ...
 
+    @property
+    def notices(self) -> Sequence[str]:
+        """What a person should know by now, such as that long texts are cut."""
+        ...
+
+    async def load(self) -> None:
+        """Gets it ready, which ``embed`` does by itself too. Raises as ``embed`` does."""
+        ...
+
     async def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """``texts`` (N of them, possibly none) as float32 [N, D], each row of length one."""
+        """``texts`` (N of them, possibly none) as float32 [N, D], each row of length one.
+
+        Raises ModelUnavailable, ModelRejected or OutputInvalid.
+        """
+        ...
+
+    async def aclose(self) -> None:
+        """Closes what the running event loop holds open for it; it opens again when needed."""
         ...
 
 
@@ -63,10 +82,14 @@ class MiniLM:
 
     name: Final = "all-MiniLM-L6-v2-int8"
     dimension: Final = 384
+    notices: Final = ()
 
-    def __init__(self, folder: Path) -> None:
-        """``folder`` is where the model's files lie or will be fetched to."""
+    def __init__(self, folder: Path, *, progress: Progress | None = None) -> None:
+        """``folder`` is where the model's files lie or will be fetched to; ``progress`` hears of
+        that.
+        """
         self._folder = folder
+        self._progress = progress
         self._lock = threading.Lock()
         self._loaded: _Session | None = None
 
@@ -74,13 +97,16 @@ class MiniLM:
         """Fetches what is missing and loads the model. Raises ``ModelUnavailable``."""
         if self._loaded is None:
             for file in MINILM_FILES:
-                await fetch(file, self._folder, progress=progress)
+                await fetch(file, self._folder, progress=progress or self._progress)
             await asyncio.to_thread(self._load)
 
     async def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """``texts`` as float32 [N, 384], each row of length one; [0, 384] for none."""
         await self.load()
         return await asyncio.to_thread(self._load().embed, texts)
+
+    async def aclose(self) -> None:
+        """Does nothing: no event loop holds anything for it."""
 
     def _load(self) -> _Session:
         with self._lock:

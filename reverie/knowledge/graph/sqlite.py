@@ -260,8 +260,8 @@ class SqliteGraph:
             raise KnowledgeUnavailable(
                 f"{self._database.path} holds vectors of the embedder {stored[0]} "
                 f"({stored[1]} numbers), not of {self._embedder} ({self._dimension})",
-                hint="Vectors of two embedders cannot be compared: use the first one again, or "
-                "move the file away so that its facts are embedded anew",
+                hint="Vectors of two embedders cannot be compared: use the first one again "
+                "(embedder.name), or move the file away so that its facts are embedded anew",
             )
 
     def _similar(
@@ -273,6 +273,8 @@ class SqliteGraph:
     ) -> list[Match]:
         query = checked(vector[None, :], (1, self._dimension))[0]
         with self._database.reading() as connection:
+            # Another process may have begun the file with another embedder since it was opened.
+            self._same_embedder(connection)
             self._cache.refresh(connection, self._database.revision(connection))
             matches: list[Match] = []
             seen: set[tuple[str, ...]] = set()

@@ -175,6 +175,19 @@ async def test_an_embedder_that_came_second_cannot_write(tmp_path: Path) -> None
         assert await first.count() == 1
 
 
+@pytest.mark.parametrize(("embedder", "dimension"), [("other", D), ("test", D * 2)])
+async def test_an_embedder_that_came_second_cannot_compare(
+    tmp_path: Path, embedder: str, dimension: int
+) -> None:
+    path = tmp_path / "graph.sqlite"
+    async with opened(path) as first, opened(path, embedder, dimension) as second:
+        assert await second.similar(np.eye(dimension, dtype=np.float32)[0]) == []
+        await first.upsert([DROP], axis(0))
+        with pytest.raises(KnowledgeUnavailable, match="embedder test"):
+            await second.similar(np.eye(dimension, dtype=np.float32)[0])
+        assert len(await first.similar(axis(0)[0])) == 1
+
+
 @pytest.mark.parametrize(
     "vectors",
     [axis(0, 1), np.zeros((1, D + 1), np.float32), np.full((1, D), np.nan, np.float32)],
@@ -186,6 +199,20 @@ async def test_vectors_that_do_not_fit_are_refused(
     with pytest.raises(ConfigError):
         await store.upsert([DROP], vectors)
     assert await store.count() == 0
+
+
+@pytest.mark.parametrize(
+    "vector",
+    [axis(0)[0][:-1], axis(0, 1), np.full(D, np.inf, np.float32)],
+    ids=["too short", "two", "not finite"],
+)
+async def test_a_question_s_vector_that_does_not_fit_is_refused(
+    store: GraphStore, vector: NDArray[np.float32]
+) -> None:
+    await store.upsert([DROP], axis(0))
+
+    with pytest.raises(ConfigError):
+        await store.similar(vector)
 
 
 async def test_a_triplet_without_words_is_refused(store: GraphStore) -> None:

@@ -6,7 +6,7 @@ import asyncio
 import math
 import multiprocessing
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,8 +16,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from reverie.errors import ConfigError
-from reverie.knowledge.strategies import Posterior, Run, StrategyMemory
+from reverie.errors import ConfigError, KnowledgeUnavailable
+from reverie.knowledge.database import Schema, open_database
+from reverie.knowledge.strategies import STRATEGY_SCHEMA, Posterior, Run, StrategyMemory
 
 D = 4
 RUN = Run(
@@ -39,8 +40,10 @@ def at(cosine: float) -> NDArray[np.float32]:
 
 
 @asynccontextmanager
-async def opened(path: Path, embedder: str = "test") -> AsyncIterator[StrategyMemory]:
-    memory = await StrategyMemory.open(path, embedder=embedder, dimension=D)
+async def opened(
+    path: Path, embedder: str = "test", dimension: int = D
+) -> AsyncIterator[StrategyMemory]:
+    memory = await StrategyMemory.open(path, embedder=embedder, dimension=dimension)
     try:
         yield memory
     finally:
@@ -192,6 +195,50 @@ async def test_runs_of_another_embedder_are_not_similar_but_count_a_little(tmp_p
     async with opened(path, embedder="other") as memory:
         assert await memory.similar(at(1.0)) == []
         assert (await belief(memory))["alpha"] == pytest.approx(1.1)
+
+
+async def test_an_embedder_whose_vectors_changed_their_length_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "strategies.sqlite"
+    wide = np.ones(D * 2, dtype=np.float32)
+    async with opened(path) as first, opened(path, dimension=D * 2) as second:
+        await first.record(RUN, at(1.0))
+        await first.score(RUN.run_id, 1.0)
+        for use in (
+            second.record(replace(RUN, run_id="wide"), wide),
+            second.similar(wide),
+            second.posteriors(wide, ["dream"]),
+            StrategyMemory.open(path, embedder="test", dimension=D * 2),
+        ):
+            with pytest.raises(KnowledgeUnavailable, match=f"with {D} numbers") as caught:
+                await use
+            assert "REVERIE_HOME" in caught.value.hint
+        assert (await belief(first))["runs"] == 1
+
+    async with opened(path, embedder="other", dimension=D * 2) as memory:
+        await memory.record(replace(RUN, run_id="wide"), wide)
+        await memory.score("wide", 1.0)
+        assert [run["run_id"] for run in await memory.similar(wide)] == ["wide"]
+
+
+def write_first_version(path: Path) -> None:
+    schema = STRATEGY_SCHEMA
+    old = Schema(schema.kind, schema.application_id, schema.migrations[:1])
+    with closing(open_database(path, old)) as database, database.writing() as connection:
+        connection.execute(
+            "INSERT INTO runs VALUES ('old-run', 'q', 'test', ?, 'dream', 1, 'pending', 'a', "
+            "1, 1, 1, 1, 1, 1, 1)",
+            (at(1.0).tobytes(),),
+        )
+
+
+async def test_a_memory_of_the_first_version_learns_its_dimensions(tmp_path: Path) -> None:
+    path = tmp_path / "strategies.sqlite"
+    await asyncio.to_thread(write_first_version, path)
+
+    async with opened(path) as memory:
+        assert [run["run_id"] for run in await memory.similar(at(1.0))] == ["old-run"]
+    with pytest.raises(KnowledgeUnavailable, match=f"with {D} numbers"):
+        await StrategyMemory.open(path, embedder="test", dimension=D + 1)
 
 
 @pytest.mark.parametrize("vector", [np.zeros(D + 1), np.full(D, np.nan)])
