@@ -51,9 +51,20 @@ def _document(loaded: Loaded, values: dict[str, object]) -> dict[str, object]:
 
 
 def _text(value: object) -> str:
+    """A value in one line. Secrets are masked already."""
     if value is None:
         return "null"
-    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+    if isinstance(value, list):
+        return ", ".join(_backend(v) if isinstance(v, dict) else str(v) for v in value) or "none"
+    if isinstance(value, dict):
+        return ", ".join(f"{name}: {inner}" for name, inner in value.items()) or "none"
+    return str(value)
+
+
+def _backend(backend: dict[str, object]) -> str:
+    """A backend's name, with what else is set of it in parentheses."""
+    more = [f"{key} {_text(v)}" for key, v in backend.items() if key != "name" and v]
+    return f"{backend['name']} ({', '.join(more)})" if more else str(backend["name"])
 
 
 def _print_table(loaded: Loaded, values: dict[str, object]) -> None:

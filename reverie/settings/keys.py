@@ -9,7 +9,8 @@ from typing import get_args
 from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
-from reverie.settings.schema import Section, Settings, section_types
+from reverie.settings.schema import Settings, section_types
+from reverie.settings.section import Section
 
 PREFIX = "REVERIE_"
 CONFIG_VARIABLE = "REVERIE_CONFIG"

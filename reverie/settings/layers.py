@@ -10,7 +10,7 @@ from typing import Any
 from pydantic.fields import FieldInfo
 from pydantic_settings import EnvSettingsSource
 
-from reverie.settings.keys import CONFIG_VARIABLE, PREFIX, variable, variables
+from reverie.settings.keys import CONFIG_VARIABLE, PREFIX, fields, variable, variables
 from reverie.settings.schema import Settings, section_types
 
 
@@ -40,7 +40,7 @@ class Layer:
             value = section.expand(value)
             if value is None:  # a section without content, as in "model:" alone on a line
                 return
-        if isinstance(value, Mapping) and "." not in key:
+        if isinstance(value, Mapping) and "." not in key and key not in fields():
             for name, inner in value.items():
                 self.values[f"{key}.{name}"] = inner
                 self.origins[f"{key}.{name}"] = origin

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from reverie.errors import ConfigError
 from reverie.settings import keys, problems
+from reverie.settings.credentials import left_out
 from reverie.settings.layers import Layer, from_environment, from_overrides
 from reverie.settings.schema import Settings, default_home
 from reverie.settings.yaml_file import from_file
@@ -66,6 +67,9 @@ def load_settings(
                 origins[key] = layer.origins[key]
             else:
                 found.append(problems.unknown_key(key, layer.origins[key]))
+    for key, server in left_out(layers).items():
+        del values[key]
+        origins[key] += f", left out: it is for {server}"
     try:
         settings = Settings.model_validate(_nested(values))
     except ValidationError as error:

@@ -27,7 +27,10 @@ _RULES = {
     **dict.fromkeys(("float_type", "float_parsing"), "must be a number"),
     **dict.fromkeys(("tuple_type", "list_type"), "must be a list"),
     **dict.fromkeys(("too_short", "string_too_short"), "must not be empty"),
+    **dict.fromkeys(("bool_type", "bool_parsing"), "must be true or false"),
+    **dict.fromkeys(("dict_type", "model_type"), "must be a mapping of names to values"),
     "string_type": "must be text (in YAML, put it in quotes)",
+    "extra_forbidden": "is no key of a backend",
 }
 
 
@@ -78,7 +81,8 @@ def shown(value: object) -> str:
     text = value if isinstance(value, str) else repr(value)
     if not text or not text.isprintable() or text != text.strip():
         text = repr(text)
-    text = re.sub(r"//[^/\s]*@", "//…@", text)
+    text = re.sub(r"[^/\s]+@", "…@", text)
+    text = re.sub(r"\?[^\s#]+", "?…", text)
     return text if len(text) <= _LONGEST_VALUE else text[: _LONGEST_VALUE - 1] + "…"
 
 
@@ -102,13 +106,28 @@ def _key(detail: ErrorDetails) -> str:
 
 def _invalid(detail: ErrorDetails, key: str, origin: str) -> Problem:
     value = shown(detail["input"])
-    if keys.secret(key):
+    place = _place(detail, key)
+    if not _harmless(detail, key):
         value = "…"
     elif key in section_types():  # only its kind: a key for a server may be inside
         value = f"a {type(detail['input']).__name__}"
     field = keys.fields().get(key)
     hint = f"{key}: {field.description}{_default(field)}." if field else ""
-    return Problem(f"{key} = {value} ({origin}) {_rule(detail, key)}", hint)
+    return Problem(f"{place} = {value} ({origin}) {_rule(detail, key)}", hint)
+
+
+def _place(detail: ErrorDetails, key: str) -> str:
+    """Where it is: the key, or ``backends[1].name`` in a list of sections."""
+    inner = detail["loc"][1:] if "." not in key else ()
+    return key + "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in inner)
+
+
+def _harmless(detail: ErrorDetails, key: str) -> bool:
+    """Whether the value may be shown: it is no secret, and none can be inside."""
+    if not keys.secret(key):
+        return not (key.endswith(".proxy") and "@" in str(detail["input"]))
+    inner = str(detail["loc"][-1])
+    return key == "backends" and inner in ("name", "window", "ca_bundle")
 
 
 def _default(field: FieldInfo) -> str:
@@ -116,6 +135,8 @@ def _default(field: FieldInfo) -> str:
     if default is None or field.default_factory:  # the description says what null stands for
         return ""
     text = ", ".join(default) if isinstance(default, tuple) else str(default)
+    if default in ((), {}):
+        text = "none"
     return f" (default: {text})"
 
 

@@ -7,127 +7,37 @@ Constructing :class:`Settings` reads nothing but its arguments: files and enviro
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, get_origin
-from urllib.parse import urlsplit
+from typing import Annotated, ClassVar
 
 from platformdirs import user_data_path
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    SecretStr,
-    ValidationInfo,
-    field_validator,
-    model_validator,
-)
+from pydantic import AfterValidator, Field, field_serializer, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-ExpertName = Literal["spatial", "temporal", "causal", "abstract"]
-DType = Literal["auto", "bfloat16", "float32"]
+from reverie.settings.section import Section, listed
+from reverie.settings.values import (
+    MOST_SECONDS,
+    MOST_TOKENS,
+    DType,
+    ExpertName,
+    Folder,
+    Headers,
+    Key,
+    ModelName,
+    Name,
+    Proxy,
+    VllmDType,
+    distinct,
+)
 
-# Bounds on amounts: larger ones are typing mistakes, and would overflow timers and SQLite's
-# 64-bit integers far from the place where they were set.
-MOST_TOKENS = 1_000_000_000
-MOST_SECONDS = 604_800.0  # one week
+_USER = re.compile(r"//[^/]*@")
 
 
 def default_home() -> Path:
     """The platform's data folder for Reverie (on Linux ``~/.local/share/reverie``)."""
     return user_data_path("reverie", appauthor=False)
-
-
-def _absolute(path: Path) -> Path:
-    try:
-        return path.expanduser().absolute()
-    except RuntimeError as error:  # ~name of a user that does not exist
-        raise ValueError("has a ~ that names no known user") from error
-
-
-def _path_text(value: object) -> object:
-    if value == "":  # Path("") would silently mean the working directory
-        raise ValueError("must not be empty")
-    return value
-
-
-def _model_name(name: str) -> str:
-    """Check a model's address for what would otherwise fail late, or leak a password."""
-    if "://" not in name:
-        return str(_absolute(Path(name))) if name.startswith("~") else name
-    try:
-        address = urlsplit(name)
-        host, port = address.hostname, address.port
-    except ValueError as error:  # an unclosed [ of an IPv6 address, a port out of range
-        raise ValueError(f"is not a valid address: {error}") from error
-    if address.scheme not in ("http", "https") or not host or port == 0:
-        raise ValueError("must be the address of a server, as in http://127.0.0.1:8000/v1")
-    if address.username is not None or address.password is not None:
-        raise ValueError("must not hold a user name or password; use model.api_key")
-    return name
-
-
-def _distinct(values: tuple[str, ...]) -> tuple[str, ...]:
-    if len(set(values)) < len(values):
-        raise ValueError("must not name anything twice")
-    return values
-
-
-def _proxy(address: str) -> str:
-    try:
-        parts = urlsplit(address)
-        known = parts.scheme in ("http", "https", "socks5", "socks5h")
-        named = known and bool(parts.hostname) and parts.port != 0
-    except ValueError as error:
-        raise ValueError(f"is not a valid address: {error}") from error
-    if not named:
-        raise ValueError("must be an address, as in http://proxy.example:3128")
-    return address
-
-
-ModelName = Annotated[str, Field(min_length=1, max_length=4096), AfterValidator(_model_name)]
-Folder = Annotated[Path, BeforeValidator(_path_text), AfterValidator(_absolute)]
-Name = Annotated[str, Field(min_length=1, max_length=200)]
-
-
-class Section(BaseModel):
-    """What all sections share: frozen, no unknown keys, no infinities."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-    shorthand: ClassVar[str] = ""
-    """The field that a bare value for the whole section stands for."""
-
-    @classmethod
-    def expand(cls, value: object) -> object:
-        """Turn a bare value (``model: smollm2``) into a mapping (``model: {name: smollm2}``)."""
-        bare = isinstance(value, str | int | float) and not isinstance(value, bool)
-        return {cls.shorthand: value} if cls.shorthand and bare else value
-
-    @model_validator(mode="before")
-    @classmethod
-    def _expand_shorthand(cls, value: Any) -> Any:
-        return cls.expand(value)
-
-    @field_validator("*", mode="before")
-    @classmethod
-    def _tidy(cls, value: Any, info: ValidationInfo) -> Any:
-        """Read text from variables and options as YAML would; refuse what is never meant."""
-        field = cls.model_fields[info.field_name or ""]
-        if isinstance(value, bool) and field.annotation is not bool:  # pydantic would take it for 1
-            # ValueError: the type that pydantic turns into a finding.
-            raise ValueError("must not be true or false")
-        if not isinstance(value, str):
-            return value
-        if any(ord(character) < 32 for character in value):
-            raise ValueError("must not hold control characters")
-        if value.lower() in ("none", "null"):
-            return None
-        if get_origin(field.annotation) is tuple:
-            return [part.strip() for part in value.split(",") if part.strip()]
-        return value
 
 
 class BackendSettings(Section):
@@ -140,19 +50,26 @@ class BackendSettings(Section):
         description="The packaged model, a folder with a model, a server's address "
         "(http://HOST:PORT/v1, or with #MODEL behind it), or PRESET:MODEL as in ollama:qwen3",
     )
-    api_key: SecretStr | None = Field(default=None, description="Key for a server that wants one")
-    headers: dict[str, SecretStr] = Field(
-        default={}, description="Headers that the server wants beside"
+    api_key: Key | None = Field(default=None, description="Key for a server that wants one")
+    headers: Headers = Field(
+        default={}, description="Headers that every request to the server carries"
     )
     ca_bundle: Folder | None = Field(
         default=None, description="PEM file of certificates to trust beside the system's"
     )
-    proxy: Annotated[str, AfterValidator(_proxy)] | None = Field(
-        default=None, description="Address of a proxy; null: none, whatever HTTP_PROXY says"
+    proxy: Proxy | None = Field(
+        default=None,
+        repr=False,
+        description="Address of a proxy; null: none, whatever HTTP_PROXY says",
     )
     window: int | None = Field(
         default=None, ge=64, le=100_000_000, description="Context window in tokens; null: asked for"
     )
+
+    @field_serializer("proxy", when_used="json-unless-none")
+    def _without_password(self, proxy: str) -> str:
+        """As it may be shown; ``proxy`` itself keeps the password."""
+        return _USER.sub("//**********@", proxy)
 
 
 class ModelSettings(BackendSettings):
@@ -191,7 +108,7 @@ class RuntimeSettings(Section):
 class PreviewSettings(Section):
     """The hosted preview backend. Nothing is sent to it without a key in ``api_key``."""
 
-    api_key: SecretStr | None = Field(
+    api_key: Key | None = Field(
         default=None, description="Its key; OPENAI_API_KEY is never taken for it"
     )
     name: ModelName = Field(
@@ -228,6 +145,42 @@ class ServerSettings(Section):
     )
 
 
+class VllmSettings(Section):
+    """The vLLM that ``reverie up`` starts."""
+
+    shorthand: ClassVar[str] = "python"
+
+    python: Folder | None = Field(
+        default=None,
+        description="Python of an environment with vLLM; null: .venv-vllm, or this environment",
+    )
+    host: Annotated[str, Field(min_length=1, max_length=255)] = Field(
+        default="127.0.0.1", description="Address that it listens on"
+    )
+    port: int | None = Field(
+        default=None,
+        ge=0,
+        le=65535,
+        description="Port; 0: any free one; null: the first free from 8811",
+    )
+    window: int | None = Field(
+        default=None,
+        ge=64,
+        le=100_000_000,
+        description="Context window in tokens; null: the model's",
+    )
+    dtype: VllmDType = Field(default="auto", description="Number format of the weights in memory")
+    kv_cache_gb: int = Field(
+        default=2, ge=1, le=4096, description="On a CPU: GiB of memory for keys and values"
+    )
+    tool_parser: Annotated[str, Field(min_length=1, max_length=100)] | None = Field(
+        default="hermes", description="How it reads tool calls, by vLLM's name; null: no tools"
+    )
+    start_seconds: float = Field(
+        default=1800.0, gt=0, le=MOST_SECONDS, description="Longest time until it answers"
+    )
+
+
 class BudgetSettings(Section):
     """The limits of one run."""
 
@@ -248,7 +201,7 @@ class ReasonSettings(Section):
     strategy: Name = Field(
         default="auto", description="The strategy to use; auto: chosen from what worked before"
     )
-    strategies: Annotated[tuple[Name, ...], Field(min_length=1), AfterValidator(_distinct)] = Field(
+    strategies: Annotated[tuple[Name, ...], Field(min_length=1), AfterValidator(distinct)] = Field(
         default=("direct", "chain_of_thought", "dream"),
         description="The strategies that auto may choose between",
     )
@@ -267,7 +220,7 @@ class DreamSettings(Section):
     """The parallel branches of the dream strategy."""
 
     branches: int = Field(default=4, ge=1, le=64, description="Dreams per question")
-    experts: Annotated[tuple[ExpertName, ...], Field(min_length=1), AfterValidator(_distinct)] = (
+    experts: Annotated[tuple[ExpertName, ...], Field(min_length=1), AfterValidator(distinct)] = (
         Field(
             default=("spatial", "temporal", "causal", "abstract"),
             description="The lenses to dream through, taken in turn",
@@ -306,6 +259,7 @@ class Settings(BaseSettings):
         env_nested_max_split=1,  # REVERIE_DREAM_MAX_TOKENS is dream.max_tokens
         extra="forbid",
         frozen=True,
+        hide_input_in_errors=True,  # what is wrong may be a key
     )
 
     home: Folder = Field(
@@ -320,6 +274,7 @@ class Settings(BaseSettings):
     preview: PreviewSettings = PreviewSettings()
     server: ServerSettings = ServerSettings()
     embedder: EmbedderSettings = EmbedderSettings()
+    vllm: VllmSettings = VllmSettings()
     budget: BudgetSettings = BudgetSettings()
     reason: ReasonSettings = ReasonSettings()
     dream: DreamSettings = DreamSettings()
@@ -334,6 +289,14 @@ class Settings(BaseSettings):
     @classmethod
     def _default_for_null(cls, value: object) -> object:
         return default_home() if value is None else value
+
+    @field_validator("backends", mode="before")
+    @classmethod
+    def _names(cls, value: object) -> object:
+        """Names separated by commas, as a variable gives them, or null for none."""
+        if isinstance(value, str):
+            return () if value.lower() in ("none", "null") else listed(value)
+        return () if value is None else value
 
     @classmethod
     def settings_customise_sources(

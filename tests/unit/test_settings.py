@@ -18,8 +18,10 @@ from hypothesis import strategies as st
 from reverie.errors import ConfigError
 from reverie.graphs.records import EXPERTS
 from reverie.settings import BudgetSettings, Loaded, Option, Settings, load_settings
+from reverie.settings.credentials import server_of
 from reverie.settings.keys import fields, variable, variables
-from reverie.settings.schema import ExpertName, default_home
+from reverie.settings.schema import default_home
+from reverie.settings.values import PRESETS, ExpertName
 
 
 @pytest.fixture(autouse=True)
@@ -121,11 +123,157 @@ def test_an_empty_variable_counts_as_not_set() -> None:
 
 def test_every_key_can_be_set_by_its_variable() -> None:
     special = {"model.dtype": "float32", "dream.experts": "causal", "model.window": "64"}
-    special["dream.max_tokens"] = "64"
+    special |= {"dream.max_tokens": "64", "embedder.window": "64", "vllm.window": "64"}
+    for section in ("model", "embedder"):
+        special[f"{section}.headers"] = '{"X-Team": "blue"}'
+        special[f"{section}.proxy"] = "http://proxy:3128"
+    special["vllm.dtype"] = "float16"
 
     for key in fields():
         loaded = load(None, None, **{variable(key): special.get(key, "1")})
         assert loaded.origins[key] == variable(key)
+
+
+def test_headers_come_as_json_from_a_variable_and_as_a_mapping_from_a_file() -> None:
+    given = load(None, None, REVERIE_MODEL_HEADERS='{"X-Team": "blue", "X-Key": "hush"}').settings
+    written = load("model: {headers: {X-Team: blue, X-Key: hush}}").settings
+
+    headers = {k: v.get_secret_value() for k, v in given.model.headers.items()}
+    assert headers == {"X-Team": "blue", "X-Key": "hush"}
+    assert written.model.headers == given.model.headers
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("smollm2", ["smollm2"]),
+        ("http://a/v1, ollama:qwen3 ,smollm2", ["http://a/v1", "ollama:qwen3", "smollm2"]),
+        ('["http://a/v1", "smollm2"]', ["http://a/v1", "smollm2"]),
+        ('[{"name": "http://a/v1", "api_key": "hush"}, "smollm2"]', ["http://a/v1", "smollm2"]),
+        ("none", []),
+        ("[]", []),
+    ],
+)
+def test_backends_come_as_names_or_as_json(text: str, names: list[str]) -> None:
+    settings = load(None, None, REVERIE_BACKENDS=text).settings
+
+    assert [backend.name for backend in settings.backends] == names
+    assert ("hush" in text) == any(b.api_key is not None for b in settings.backends)
+    assert "hush" not in repr(settings) + settings.model_dump_json()
+
+
+def test_backends_in_a_file_are_names_or_mappings() -> None:
+    text = "backends:\n- smollm2\n- {name: 'http://a/v1', api_key: k, window: 512}\n"
+
+    loaded = load(text)
+
+    first, second = loaded.settings.backends
+    assert (first.name, first.api_key) == ("smollm2", None)
+    assert (second.name, second.window) == ("http://a/v1", 512)
+    assert loaded.origins["backends"] == "file given.yaml line 1"
+    assert load("backends: smollm2").settings.backends[0].name == "smollm2"
+    assert load("backends: null").settings.backends == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("true", True), ("false", False), ("1", True), ("0", False), ("False", False)],
+)
+def test_a_switch_is_read_from_a_variable(text: str, expected: bool) -> None:
+    loaded = load(None, None, REVERIE_RUNTIME_ENABLE_GPT51_CODEX_PREVIEW=text)
+
+    assert loaded.settings.runtime.enable_gpt51_codex_preview is expected
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "smollm2",
+        "/models/mine",
+        "http://127.0.0.1:8000/v1",
+        "https://host/v1#org/model",
+        "ollama:qwen3:4b",
+        *PRESETS,
+    ],
+)
+def test_every_form_of_a_models_name_is_taken(name: str) -> None:
+    assert load(None, {"model": name}).settings.model.name == name
+
+
+# ---------------------------------------------------------------------------- whose a key is
+
+
+A, B = "http://a:8000/v1", "http://b:8000/v1"
+
+
+def key_of(loaded: Loaded) -> str | None:
+    key = loaded.settings.model.api_key
+    return key.get_secret_value() if key else None
+
+
+def test_a_key_for_one_server_is_not_sent_to_another_that_an_option_names() -> None:
+    text = f"model: {{name: '{A}', api_key: hush, headers: {{X-Key: hush}}}}"
+
+    loaded = load(text, {"model.name": Option(B, "--model")})
+
+    assert key_of(loaded) is None
+    assert loaded.settings.model.headers == {}
+    assert loaded.origins["model.api_key"].endswith("line 1, left out: it is for http://a:8000")
+    assert key_of(load(text)) == "hush"
+
+
+@pytest.mark.parametrize(
+    ("file", "env", "option", "sent"),
+    [
+        # name and key in the same place, or the key in one that wins: it is that name's
+        (f"model: {{name: '{A}', api_key: hush}}", {}, None, True),
+        (f"model: '{A}'", {"REVERIE_MODEL_API_KEY": "hush"}, None, True),
+        (None, {"REVERIE_MODEL": A, "REVERIE_MODEL_API_KEY": "hush"}, None, True),
+        # another model, path or spelling of the same server
+        (f"model: {{name: '{A}', api_key: hush}}", {}, f"{A}#other", True),
+        (f"model: {{name: '{A}', api_key: hush}}", {}, "http://A:8000", True),
+        ("model: {name: 'https://h/v1', api_key: hush}", {}, "https://h:443/v1", True),
+        ("model: {name: 'openai:x', api_key: hush}", {}, "openai:y", True),
+        # another server, port, scheme or preset
+        (f"model: {{name: '{A}', api_key: hush}}", {"REVERIE_MODEL": B}, None, False),
+        (f"model: '{A}'", {"REVERIE_MODEL_API_KEY": "hush"}, B, False),
+        (f"model: {{name: '{A}', api_key: hush}}", {}, "http://a:8001/v1", False),
+        (f"model: {{name: '{A}', api_key: hush}}", {}, "https://a:8000/v1", False),
+        ("model: {name: 'openai:x', api_key: hush}", {}, "ollama:x", False),
+        (f"model: {{name: '{A}', api_key: hush}}", {}, "smollm2", False),
+        # a key without a server belongs to whichever is named
+        (None, {"REVERIE_MODEL_API_KEY": "hush"}, B, True),
+        ("model: {name: smollm2, api_key: hush}", {}, B, True),
+        ("model: {api_key: hush}", {"REVERIE_MODEL": B}, None, True),
+    ],
+)
+def test_whose_a_key_is(
+    file: str | None, env: dict[str, str], option: str | None, sent: bool
+) -> None:
+    loaded = load(file, {"model.name": Option(option, "--model")}, **env)
+
+    assert key_of(loaded) == ("hush" if sent else None)
+
+
+def test_a_preview_key_stays_with_its_server() -> None:
+    text = "preview: {api_key: hush}"
+
+    assert load(text).settings.preview.api_key is not None
+    assert load(text, None, REVERIE_PREVIEW_NAME=B).settings.preview.api_key is None
+    both = load(None, None, REVERIE_PREVIEW_NAME=B, REVERIE_PREVIEW_API_KEY="hush")
+    assert both.settings.preview.api_key is not None
+
+
+def test_a_key_of_openai_in_the_environment_is_nobodys() -> None:
+    settings = load(None, None, OPENAI_API_KEY="hush").settings
+
+    assert settings.model.api_key is settings.preview.api_key is settings.embedder.api_key is None
+
+
+@hypothesis_settings(deadline=None)
+@given(st.text(max_size=40) | st.from_regex(r"https?://[^/]{0,20}(:[0-9]{0,6})?(/.*)?"))
+def test_any_name_has_a_server_or_none(name: str) -> None:
+    assert isinstance(server_of(name), str)
 
 
 # ------------------------------------------------------------------------------------ which file
@@ -311,6 +459,22 @@ def test_a_budget_is_a_positive_finite_number(key: str, value: object) -> None:
         ("model.name", "http://", "must be the address of a server"),
         ("model.name", "http://host:99999/", "is not a valid address"),
         ("model.name", "http://[::1/", "is not a valid address"),
+        ("model.name", "http://h/v1?key=hush", "?… (argument) must not hold a query"),
+        ("model.proxy", "proxy.example", "must be an address, as in http://proxy.example:3128"),
+        ("model.headers", "X-Team: blue", "must be a mapping of names to values"),
+        ("model.headers", {"X Team": "blue"}, "must have names of letters"),
+        ("model.headers", {"X-Team": "blue\nX-Other: y"}, "X-Team holds others"),
+        ("model.headers", {"X-Team": 3}, "must be text"),
+        ("model.api_key", "two words", "must hold printable ASCII characters only"),
+        ("runtime.enable_gpt51_codex_preview", "maybe", "must be true or false"),
+        ("runtime.enable_gpt51_codex_preview", None, "must be true or false"),
+        ("server.failures", 0, "must be greater than or equal to 1"),
+        ("backends", 3, "must be a list"),
+        ("backends", {"name": "x"}, "must be a list"),
+        ("backends", ["http://"], "backends[0].name = http:// (argument) must be the address"),
+        ("backends", ["a", {"name": ""}], "backends[1].name = '' (argument) must not be empty"),
+        ("backends", [{"nmae": "x"}], "backends[0].nmae = … (argument) is no key of a backend"),
+        ("backends", [[1]], "must be a mapping"),
         ("model.cache", "", "must not be empty"),
         ("home", "", "must not be empty"),
         ("home", "~no-such-user-here/x", "has a ~ that names no known user"),
@@ -351,6 +515,21 @@ def test_a_long_or_multi_line_value_stays_short_and_on_one_line() -> None:
         ("model.api_key", ["hush"]),
         ("model", [{"api_key": "hush"}]),
         ("model.name", "http://me:hush@h"),
+        ("model.name", "me:hush@h://x"),
+        ("model.name", "http://h?key=hush"),
+        ("model.headers", {"X-Key": "hush\x01"}),
+        ("model.headers", {"X-Key": ["hush"]}),
+        ("model.headers", '{"X-Key": "hush"'),
+        ("model.headers", "hush"),
+        ("model.proxy", "me:hush@proxy"),
+        ("model.proxy", "ftp://me:hush@proxy"),
+        ("backends", [{"name": "x", "api_key": ["hush"]}]),
+        ("backends", [{"name": "x", "api_kye": "hush"}]),
+        ("backends", [{"name": "x", "headers": {"X-Key": 3, "Y": "hush"}}]),
+        ("backends", [{"name": "http://me:hush@h"}]),
+        ("backends", [{"name": "x", "proxy": "me:hush@proxy"}]),
+        ("backends", {"api_key": "hush"}),
+        ("preview.api_key", "hu sh hush"),
     ],
 )
 def test_secrets_are_in_no_message_and_no_traceback(key: str, value: object) -> None:
@@ -387,6 +566,22 @@ def test_a_key_is_never_shown() -> None:
     assert "hush" not in repr(settings) + settings.model_dump_json()
     assert settings.model.api_key is not None
     assert settings.model.api_key.get_secret_value() == "hush"
+
+
+def test_a_proxys_password_is_never_shown_and_still_there() -> None:
+    address = "http://me:hush@proxy:3128"
+    settings = load(None, {"model.proxy": address, "backends": [{"proxy": address}]}).settings
+
+    assert "hush" not in repr(settings) + settings.model_dump_json()
+    assert "//**********@proxy:3128" in settings.model_dump_json()
+    assert settings.model.proxy == settings.backends[0].proxy == address
+
+
+def test_settings_made_by_hand_show_no_secret_when_they_are_wrong() -> None:
+    with pytest.raises(ValueError, match="api_key") as caught:
+        Settings.model_validate({"model": {"api_key": "hu sh hush"}, "backends": [{"x": "hush"}]})
+
+    assert "hush" not in str(caught.value)
 
 
 def test_folders_are_absolute_and_know_the_users_home(monkeypatch: pytest.MonkeyPatch) -> None:
