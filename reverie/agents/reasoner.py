@@ -62,6 +62,7 @@ class Reasoner:
         strategy: str | None = None,
         budget: Budget | None = None,
         seed: int | None = None,
+        preview: bool | None = None,
     ) -> AsyncGenerator[Event | Result, None]:
         """The run's events as they happen, then its Result. Closing the iterator ends the run."""
         from reverie.graphs.question import clean_question
@@ -69,7 +70,7 @@ class Reasoner:
         from reverie.graphs.recall import new_run_id
 
         question = clean_question(question)
-        context = self._context(strategy, budget, seed)
+        context = self._context(strategy, budget, seed, preview)
         resources = self._loaded()
         yield {
             "type": "run_started",
@@ -77,7 +78,7 @@ class Reasoner:
             "question": question,
             "model": context.model,
         }
-        await resources.prepare(context.model)
+        await resources.prepare(context.model, context.preview)
         state: ReasonState | None = None
         async with open_checkpointer(self.settings.home) as saver:
             graph = build().compile(checkpointer=saver, name="reason")
@@ -107,12 +108,13 @@ class Reasoner:
         strategy: str | None = None,
         budget: Budget | None = None,
         seed: int | None = None,
+        preview: bool | None = None,
     ) -> Result:
-        """Answer a question. ``strategy`` overrides the learned choice for this run, and ``budget``
-        the limits of the settings.
+        """Answer a question. ``strategy`` overrides the learned choice for this run, ``budget`` the
+        limits of the settings, and ``preview`` whether the preview backend is asked first.
         """
         async with aclosing(
-            self.astream(question, strategy=strategy, budget=budget, seed=seed)
+            self.astream(question, strategy=strategy, budget=budget, seed=seed, preview=preview)
         ) as items:
             async for item in items:
                 if isinstance(item, Result):
@@ -126,11 +128,14 @@ class Reasoner:
         strategy: str | None = None,
         budget: Budget | None = None,
         seed: int | None = None,
+        preview: bool | None = None,
     ) -> Result:
         """``aask``, blocking."""
 
         async def call() -> Result:
-            return await self.aask(question, strategy=strategy, budget=budget, seed=seed)
+            return await self.aask(
+                question, strategy=strategy, budget=budget, seed=seed, preview=preview
+            )
 
         return self._loop().call(call)
 
@@ -189,7 +194,13 @@ class Reasoner:
 
     # -- inside ----------------------------------------------------------------------------
 
-    def _context(self, strategy: str | None, budget: Budget | None, seed: int | None) -> Context:
+    def _context(
+        self,
+        strategy: str | None,
+        budget: Budget | None,
+        seed: int | None,
+        preview: bool | None,
+    ) -> Context:
         from reverie.graphs.context import MOST_SEED, Context
         from reverie.graphs.strategies import require_strategy
 
@@ -205,6 +216,7 @@ class Reasoner:
             resources=self._loaded().key,
             seed=secrets.randbelow(2**32) if seed is None else seed,
         )
+        context = context.model_copy(update={"preview": preview})
         if strategy is not None:
             context = context.model_copy(update={"strategy": strategy})
         if budget is not None:

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from reverie.graphs.records import Answer, Attempt, Choice, Cost
+from reverie.graphs.records import Answer, Attempt, BackendUse, Choice, Cost
 
 
 class Result(BaseModel):
@@ -32,7 +32,10 @@ class Result(BaseModel):
     choice: Choice = Field(description="Why the last strategy was selected")
     attempts: list[Attempt] = Field(description="Every strategy tried, in order, with its dreams")
     cost: Cost = Field(description="What the run spent and what is left of its limits")
-    model: str
+    model: str = Field(description="The model that was asked for")
+    backends: list[BackendUse] = Field(
+        description="Who answered how many calls, and who was passed over and why"
+    )
     seed: int = Field(description="Repeats the run's random choices with --seed")
     notices: list[str] = Field(description="What a person should know beside the result")
 
@@ -66,6 +69,7 @@ class Result(BaseModel):
             attempts=attempts,
             cost=cost,
             model=model,
+            backends=cost["spent"]["backends"],
             seed=seed,
             notices=notices,
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sys
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Protocol, Self
 
 import typer
@@ -34,7 +35,21 @@ _REDRAWS = 1 / 8
 def ask(  # noqa: PLR0917  # the command line's options, passed by name
     question: Annotated[str, typer.Argument(help='The question; "-" reads standard input.')],
     model: Annotated[
-        str | None, typer.Option(help="smollm2, or a folder with a model.", metavar="NAME")
+        str | None,
+        typer.Option(
+            help="smollm2, a folder with a model, a server's address (http://HOST:PORT/v1, with"
+            " #MODEL where it has several), or PRESET:MODEL as in ollama:qwen3.",
+            metavar="NAME",
+        ),
+    ] = None,
+    preview: Annotated[
+        bool | None,
+        typer.Option(
+            "--preview/--no-preview",
+            help="Ask the hosted preview backend first, or not [dim](else"
+            " runtime.enable_gpt51_codex_preview; it needs preview.api_key)[/dim].",
+            show_default=False,
+        ),
     ] = None,
     strategy: Annotated[
         str | None,
@@ -65,6 +80,8 @@ def ask(  # noqa: PLR0917  # the command line's options, passed by name
     Example: echo "Why is the sky blue?" | reverie ask - --quiet --budget 2000
 
     Example: reverie ask "What happens when ice melts?" --json | jq .cost
+
+    Example: reverie ask "Why does ice float?" --model http://127.0.0.1:8000/v1
     """
     from reverie.settings import Option, load_settings
 
@@ -79,9 +96,19 @@ def ask(  # noqa: PLR0917  # the command line's options, passed by name
     settings = load_settings(file, overrides).settings
     if question == _STANDARD_INPUT:
         question = _read_question()
-    result = _answer(question, settings, as_json=as_json, quiet=quiet)
+    asked = _Question(question, settings, preview)
+    result = _answer(asked, as_json=as_json, quiet=quiet)
     if result.status == "abstained":
         raise typer.Exit(ABSTAINED)
+
+
+@dataclass(frozen=True, slots=True)
+class _Question:
+    """What is asked, and how."""
+
+    text: str
+    settings: Settings
+    preview: bool | None
 
 
 class Display(Protocol):
@@ -116,19 +143,19 @@ def _read_question() -> str:
     return sys.stdin.buffer.read(_MOST_INPUT).decode("utf-8", "replace").strip()
 
 
-def _answer(question: str, settings: Settings, *, as_json: bool, quiet: bool) -> Result:
+def _answer(question: _Question, *, as_json: bool, quiet: bool) -> Result:
     from reverie.cli.interrupt import run_interruptible
     from reverie.cli.plain import plain_text
     from reverie.cli.view import RunView
     from reverie.cli.wording import glyphs_for, why_abstained
 
-    view = RunView(question)
+    view = RunView(question.text)
     live = not (as_json or quiet) and _is_terminal(sys.stdout)
 
     async def run(stop: Stop) -> Result:
         with _display(view, stop, live=live, only_result=as_json or quiet) as display:
             stop.close_display = display.close
-            return await _follow(question, settings, display)
+            return await _follow(question, display)
 
     result = run_interruptible(run, as_json=as_json)
     if as_json:
@@ -164,23 +191,23 @@ def _is_terminal(stream: object) -> bool:
     return console.is_terminal and not console.is_dumb_terminal
 
 
-async def _follow(question: str, settings: Settings, display: Display) -> Result:
+async def _follow(question: _Question, display: Display) -> Result:
     """Ask, showing every event, and return the result."""
     ticking = asyncio.create_task(_tick(display))
     try:
-        return await _stream(question, settings, display)
+        return await _stream(question, display)
     finally:
         ticking.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await ticking
 
 
-async def _stream(question: str, settings: Settings, display: Display) -> Result:
+async def _stream(question: _Question, display: Display) -> Result:
     # In a thread, so that the display moves meanwhile: importing LangGraph takes a second or two.
     reasoner_type = await asyncio.to_thread(import_reasoner)
     async with (
-        reasoner_type(settings, report=display.report) as reasoner,
-        contextlib.aclosing(reasoner.astream(question)) as items,
+        reasoner_type(question.settings, report=display.report) as reasoner,
+        contextlib.aclosing(reasoner.astream(question.text, preview=question.preview)) as items,
     ):
         async for item in items:
             display.take(item)

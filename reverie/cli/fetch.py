@@ -42,7 +42,7 @@ def fetch(file: ConfigFile = None, as_json: AsJson = False) -> None:
     if not ready:
 
         async def work(stop: Stop) -> None:
-            with _display(stop, as_json=as_json) as loading:
+            with loading_display(stop, as_json=as_json) as loading:
                 await _prepare(settings, loading)
 
         run_interruptible(work, as_json=as_json)
@@ -58,12 +58,19 @@ def fetch(file: ConfigFile = None, as_json: AsJson = False) -> None:
 def missing_files(settings: Settings) -> list[PackagedFile]:
     """What would have to be downloaded before a question can be asked with these settings."""
     from reverie.models.embedded.checkpoint import FOLDER, verify
-    from reverie.models.embedder import MINILM_FILES
     from reverie.models.packaged import SMOLLM2_GGUF, missing
 
     folder = settings.models_folder
     whole = not _packaged(settings) or verify(folder / FOLDER)
-    return missing([*([] if whole else [SMOLLM2_GGUF]), *MINILM_FILES], folder)
+    return missing([*([] if whole else [SMOLLM2_GGUF]), *_embedder_files(settings)], folder)
+
+
+def _embedder_files(settings: Settings) -> tuple[PackagedFile, ...]:
+    """What the embedder is loaded from; nothing, when a server embeds."""
+    from reverie.models.embedder import MINILM_FILES
+    from reverie.models.embeddings import PACKAGED
+
+    return MINILM_FILES if settings.embedder.name == PACKAGED else ()
 
 
 def _packaged(settings: Settings) -> bool:
@@ -93,18 +100,17 @@ def _plan(wanted: list[PackagedFile], folder: Path, *, ready: bool) -> str:
 
 async def _prepare(settings: Settings, loading: Loading) -> None:
     from reverie.models.embedded.checkpoint import prepare
-    from reverie.models.embedder import MINILM_FILES
     from reverie.models.packaged import fetch as fetch_file
 
     folder = settings.models_folder
-    for file in MINILM_FILES:
+    for file in _embedder_files(settings):
         await fetch_file(file, folder, progress=loading)
     if _packaged(settings):
         await asyncio.to_thread(prepare, folder, loading)
 
 
 @contextlib.contextmanager
-def _display(stop: Stop, *, as_json: bool) -> Iterator[Loading]:
+def loading_display(stop: Stop, *, as_json: bool) -> Iterator[Loading]:
     """Bars on a terminal; else lines, with ``--json`` only for somebody who watches."""
     from rich.console import Console
 

@@ -249,6 +249,9 @@ class RunPicture:
         text = Text(style="dim")
         if result.stopped:
             text.append(f"stopped early: {clean(result.stopped)}\n")
+        backends = wording.answered_by(result)
+        if backends:
+            text.append(f"answered by {backends}\n")
         parts = [wording.confidence_text(result)] if result.status == "answered" else []
         parts.append(f"score it: reverie feedback {result.run_id} 1 (right) or 0 (wrong)")
         text.append(wording.joined(parts, self._glyphs, width))

@@ -83,6 +83,9 @@ def _lines(view: RunView, glyphs: Glyphs) -> Iterator[str]:
         yield f"answer: {clean(result.answer, keep_lines=True).strip()}"
     else:
         yield f"no answer: {wording.why_abstained(result)}"
+    backends = wording.answered_by(result)
+    if backends:
+        yield f"answered by: {backends}"
     yield f"cost: {wording.joined(wording.cost_parts(result.cost), glyphs)}"
     if result.status == "answered":
         yield f"confidence: {wording.confidence_text(result).removeprefix('confidence ')}"

@@ -91,6 +91,8 @@ class RunView:
             attempt.branches[item["branch"]] = branch
         elif item["type"] == "token":
             self._take_token(attempt, item["branch"], item["text"])
+        elif item["type"] == "taken_back":
+            self._take_back(attempt, item["branch"], item["characters"])
         elif item["type"] == "branch_finished":
             dream = item["dream"]
             view = attempt.branches.setdefault(
@@ -108,6 +110,13 @@ class RunView:
             attempt.text += text
         elif branch in attempt.branches:
             attempt.branches[branch].text += text
+
+    def _take_back(self, attempt: AttemptView, branch: int | None, characters: int) -> None:
+        written: AttemptView | BranchView | None = attempt
+        if branch is not None:
+            written = attempt.branches.get(branch)
+        if written is not None:
+            written.text = written.text[: max(0, len(written.text) - characters)]
 
     def _take_result(self, result: Result) -> None:
         self.result = result

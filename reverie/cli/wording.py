@@ -120,6 +120,14 @@ def confidence_text(result: Result) -> str:
     return f"confidence {result.confidence:.2f}" + ("" if result.calibrated else " (uncalibrated)")
 
 
+def answered_by(result: Result) -> str:
+    """Who answered how many calls; empty when it was the one model that there is."""
+    answered = [use for use in result.backends if use["calls"]]
+    if len(answered) < 2 and not any(use["passed_over"] for use in result.backends):
+        return ""
+    return ", ".join(f"{clean(use['name'])} ({counted(use['calls'], 'call')})" for use in answered)
+
+
 def why_abstained(result: Result) -> str:
     """Why a run ended without an answer."""
     for attempt in reversed(result.attempts):

@@ -10,6 +10,7 @@ from langgraph.runtime import Runtime
 from reverie import errors
 from reverie.errors import ReverieError
 from reverie.graphs.budget import Ledger, ledger_of
+from reverie.graphs.call_events import passed_over
 from reverie.graphs.context import Context
 from reverie.graphs.records import Answer, Attempt
 from reverie.graphs.state import ReasonState
@@ -25,7 +26,12 @@ async def answer(state: ReasonState, runtime: Runtime[Context]) -> dict[str, Any
     final = conclude(state["attempts"], ledger)
     runtime.stream_writer({"type": "answer", "answer": final})
     runtime.stream_writer({"type": "budget", "cost": ledger.cost()})
-    return {"answer": final}
+    notices = [
+        passed_over(use["name"], why)
+        for use in ledger.spent["backends"]
+        for why in use["passed_over"]
+    ]
+    return {"answer": final, "notices": notices}
 
 
 def conclude(attempts: Sequence[Attempt], ledger: Ledger) -> Answer:

@@ -43,7 +43,10 @@ def failed(strategy: str, kind: str, message: str, hint: str = "") -> Attempt:
 
 def cut_off(reply: Reply) -> list[str]:
     """A notice, when the reply ended because it had to and not because it was over."""
-    return [] if reply.complete else [f"the answer was cut off after {len(reply.tokens)} tokens"]
+    if reply.complete:
+        return []
+    tokens = len(reply.tokens) or reply.usage["tokens_out"]  # not every server tells its tokens
+    return [f"the answer was cut off after {tokens} tokens"]
 
 
 def failure_of(error: BaseException) -> tuple[str, str, str]:

@@ -15,7 +15,7 @@ from typing import Literal
 from typing_extensions import TypedDict
 
 from reverie.errors import BudgetExceeded, ConfigError
-from reverie.graphs.records import Cost, Limits, Usage
+from reverie.graphs.records import BackendUse, Cost, Limits, Usage
 
 
 class Entry(TypedDict):
@@ -40,6 +40,7 @@ NO_USAGE: Usage = {
     "calls": 0,
     "seconds": 0.0,
     "estimated": False,
+    "backends": [],
 }
 
 
@@ -60,7 +61,26 @@ def add_usage(usages: Iterable[Usage]) -> Usage:
         total["calls"] += usage["calls"]
         total["seconds"] += usage["seconds"]
         total["estimated"] = total["estimated"] or usage["estimated"]
+        total["backends"] = add_uses((*total["backends"], *usage["backends"]))
     return total
+
+
+def add_uses(uses: Iterable[BackendUse]) -> list[BackendUse]:
+    """What each backend did, in the order in which they come first."""
+    total: dict[str, BackendUse] = {}
+    for use in uses:
+        name = use["name"]
+        sum_ = total.get(name)
+        total[name] = {
+            "name": name,
+            "calls": use["calls"] + (sum_["calls"] if sum_ else 0),
+            "tokens_in": use["tokens_in"] + (sum_["tokens_in"] if sum_ else 0),
+            "tokens_out": use["tokens_out"] + (sum_["tokens_out"] if sum_ else 0),
+            "passed_over": list(
+                dict.fromkeys((*(sum_["passed_over"] if sum_ else ()), *use["passed_over"]))
+            ),
+        }
+    return list(total.values())
 
 
 def total_tokens(usage: Usage) -> int:

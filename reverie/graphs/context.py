@@ -20,6 +20,11 @@ class Context(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     model: str = Field("", description="The model's name; empty: the one of the settings")
+    preview: bool | None = Field(
+        None,
+        description="Ask the preview backend first, which is hosted and needs a key of its own; "
+        "empty: as the settings say",
+    )
     strategy: str = Field(
         "auto", description="A strategy's name, or auto: chosen from what worked before"
     )

@@ -22,9 +22,10 @@ from reverie.graphs.arbitrate import arbitrate
 from reverie.graphs.attempt import failed, failure_of, judged
 from reverie.graphs.budget import NO_USAGE, Entry, Ledger, ledger_of
 from reverie.graphs.call import SMALLEST_ANSWER, CallFailed, call_model, prompt_tokens
+from reverie.graphs.call_events import CallEvents
 from reverie.graphs.confidence import mean_probability, span
 from reverie.graphs.context import Context
-from reverie.graphs.dream_prompt import DreamPrompt, dream_prompt, read_dream
+from reverie.graphs.dream_prompt import DreamPrompt, dream_prompt, opening_for, read_dream
 from reverie.graphs.ground import facts_for_branch, find_facts
 from reverie.graphs.question import clean_question
 from reverie.graphs.records import Attempt, Dream, Fact, Limits, Usage
@@ -64,7 +65,7 @@ async def _ground(
     facts = await find_facts(state["question"], resources, context)
     shown = facts[: context.max_facts]
     runtime.stream_writer({"type": "grounded", "facts": shown, "note": _note(shown, context)})
-    model = await resources.model(context.model)
+    model = await resources.model(context.model, context.preview)
     ledger = ledger_of(state, context.limits)
     branches, notices = await _plan(state, facts, model, ledger, context)
     for notice in notices:
@@ -88,7 +89,7 @@ async def _dream(state: BranchState, runtime: Runtime[Context]) -> dict[str, Any
     branch = state["branch"]
     started = {"type": "branch_started", "branch": branch, "expert": state["expert"]}
     runtime.stream_writer(started)
-    model = await find_resources(context.resources).model(context.model)
+    model = await find_resources(context.resources).model(context.model, context.preview)
     prompt = _prompt(state["question"], state, model)
     # Where nothing tells a branch from another but its role, greedy it would dream the same dream.
     drawn = branch >= len(context.experts) or (branch > 0 and not prompt.opener)
@@ -101,16 +102,14 @@ async def _dream(state: BranchState, runtime: Runtime[Context]) -> dict[str, Any
         json_schema=prompt.schema,
         temperature=context.temperature if drawn else 0.0,
         seed=state["seed"],
-        on_text=lambda text: runtime.stream_writer(
-            {"type": "token", "branch": branch, "text": text}
-        ),
+        events=CallEvents(runtime.stream_writer, branch),
     )
     try:
         answer, triplets = read_dream(reply.text, state["facts"])
     except OutputInvalid as error:
         raise CallFailed(error, reply.usage) from error
     written = span(reply.tokens, answer.removeprefix(prompt.opener))
-    return _finished(
+    update = _finished(
         state,
         runtime,
         {
@@ -124,6 +123,7 @@ async def _dream(state: BranchState, runtime: Runtime[Context]) -> dict[str, Any
             "error": "",
         },
     )
+    return {**update, "notices": list(reply.notices)}
 
 
 async def _dream_failed(
@@ -218,8 +218,14 @@ async def _plan(
 
 
 def _prompt(question: str, branch: BranchState, model: ChatModel) -> DreamPrompt:
-    own = model.reverie_profile.dreams_own_triplets
-    return dream_prompt(question, branch["expert"], branch["facts"], own_triplets=own)
+    profile = model.reverie_profile
+    return dream_prompt(
+        question,
+        branch["expert"],
+        branch["facts"],
+        own_triplets=profile.dreams_own_triplets,
+        opening=opening_for(profile),
+    )
 
 
 def _left(state: BranchState, context: Context) -> Limits:

@@ -12,7 +12,7 @@ import re
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from reverie.errors import OutputInvalid
 from reverie.graphs.prompt import load_prompt
@@ -20,6 +20,13 @@ from reverie.graphs.records import DreamTriplet, Expert, Fact
 
 if TYPE_CHECKING:
     from langchain_core.messages import BaseMessage
+
+    from reverie.models.profile import ModelProfile
+
+Opening = Literal["prefill", "pattern", "free"]
+"""How an answer is made to begin with its opener: the reply is begun, or the schema says so, or not
+at all.
+"""
 
 _ROLES: dict[Expert, str] = {
     "spatial": "You are a spatial expert. Think about where things are and how they move.",
@@ -45,8 +52,8 @@ _MOST_CLAUSE = 300
 # Whole words, generously many: a tight count glues words together, and maxLength takes seconds to
 # compile. Letters of any script; what JSON would have to escape is left out.
 _WORD = r"[\p{L}\p{M}\p{N}][\p{L}\p{M}\p{N}'\u2019-]*"
-_WORDS = rf"{_WORD}( {_WORD}){{0,11}}"
-_SENTENCE = rf"^({_WORD}[,;:]? ){{0,48}}{_WORD}[.!]$"
+_PLAIN_WORD = r'[^ "\\\t\n\r.,;:!?]+'  # where classes of letters may be unknown
+_SPECIAL = re.compile(r"[.^$*+?()\[\]{}|\\]")
 
 MOST_TRIPLETS = 3
 
@@ -65,19 +72,36 @@ class DreamPrompt:
     schema: dict[str, Any]
 
 
+def opening_for(profile: ModelProfile) -> Opening:
+    """How a model's answers can be made to begin. A schema holds for a reply that was begun only
+    where the engine matches the beginning too.
+    """
+    if profile.prefill and profile.schema_prefill and profile.schema_patterns:
+        return "prefill"
+    return "pattern" if profile.json_schema and profile.schema_patterns else "free"
+
+
 def dream_prompt(
-    question: str, expert: Expert, facts: Sequence[Fact], *, own_triplets: bool
+    question: str,
+    expert: Expert,
+    facts: Sequence[Fact],
+    *,
+    own_triplets: bool,
+    opening: Opening = "prefill",
 ) -> DreamPrompt:
     """Ask ``expert``. With facts and not ``own_triplets``, the triplets are chosen among them."""
-    opener = _opener(question, expert)
+    opener = "" if opening == "free" else _opener(question, expert)
     if facts:
         listed = "\n".join(f"- {f['what']} -> {f['action']} -> {f['result']}" for f in facts)
         messages = _GROUNDED.messages(role=_ROLES[expert], facts=listed, question=question)
     else:
         messages = _UNAIDED.messages(role=_ROLES[expert], question=question)
-    prefill = json.dumps({"answer": opener}, ensure_ascii=False, separators=(",", ":"))
-    schema = _schema([] if own_triplets else facts)
-    return DreamPrompt(messages, opener, prefill.removesuffix('"}'), schema)
+    prefill = ""
+    if opening == "prefill":
+        begun = json.dumps({"answer": opener}, ensure_ascii=False, separators=(",", ":"))
+        prefill = begun.removesuffix('"}')
+    schema = _schema([] if own_triplets else facts, *_texts(opening, opener))
+    return DreamPrompt(messages, opener, prefill, schema)
 
 
 def read_dream(text: str, facts: Sequence[Fact]) -> tuple[str, list[DreamTriplet]]:
@@ -134,19 +158,33 @@ def _is_word(text: str) -> bool:
     )
 
 
-def _schema(facts: Sequence[Fact]) -> dict[str, Any]:
+def _texts(opening: Opening, opener: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The schemas of an answer and of a triplet's part."""
+    if opening == "free":
+        return {"type": "string"}, {"type": "string"}
+    word = _WORD if opening == "prefill" else _PLAIN_WORD
+    begins = ""
+    if opening == "pattern" and opener:
+        begins = _SPECIAL.sub(lambda found: "\\" + found[0], opener) + " "
+    sentence = rf"^{begins}({word}[,;:]? ){{0,48}}{word}[.!]$"
+    return (
+        {"type": "string", "pattern": sentence},
+        {"type": "string", "pattern": rf"^{word}( {word}){{0,11}}$"},
+    )
+
+
+def _schema(facts: Sequence[Fact], answer: dict[str, Any], part: dict[str, Any]) -> dict[str, Any]:
     if facts:
         choices = dict.fromkeys((f["what"], f["action"], f["result"]) for f in facts)
         triplet: dict[str, Any] = {"enum": [list(choice) for choice in choices]}
         most = min(2, len(choices))
     else:
-        part = {"type": "string", "pattern": f"^{_WORDS}$"}
         triplet = {"type": "array", "items": part, "minItems": 3, "maxItems": 3}
         most = MOST_TRIPLETS
     return {
         "type": "object",
         "properties": {
-            "answer": {"type": "string", "pattern": _SENTENCE},
+            "answer": answer,
             "triplets": {"type": "array", "items": triplet, "minItems": 1, "maxItems": most},
         },
         "required": ["answer", "triplets"],

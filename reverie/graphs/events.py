@@ -61,6 +61,15 @@ class Token(TypedDict):
     text: str
 
 
+class TakenBack(TypedDict):
+    """The call that wrote the last ``characters`` of a text broke off; it begins again."""
+
+    type: Literal["taken_back"]
+    branch: int | None
+    characters: int
+    why: str
+
+
 class BranchFinished(TypedDict):
     type: Literal["branch_finished"]
     branch: int
@@ -104,6 +113,7 @@ Event = (
     | Grounded
     | BranchStarted
     | Token
+    | TakenBack
     | BranchFinished
     | VerdictReached
     | Assessed

@@ -13,6 +13,7 @@ from langgraph.runtime import Runtime
 from reverie.errors import KnowledgeUnavailable
 from reverie.graphs.budget import ledger_of
 from reverie.graphs.context import Context
+from reverie.graphs.records import Dream
 from reverie.graphs.resources import Resources, find_resources
 from reverie.graphs.state import ReasonState
 from reverie.knowledge.graph.store import Triplet, embedding_text
@@ -55,7 +56,6 @@ async def _record_run(state: ReasonState, resources: Resources, context: Context
 
 
 async def _keep_hypotheses(state: ReasonState, resources: Resources, context: Context) -> None:
-    model = (await resources.model(context.model)).reverie_profile.name
     dreamed = [
         Triplet(
             what=triplet["what"],
@@ -66,7 +66,7 @@ async def _keep_hypotheses(state: ReasonState, resources: Resources, context: Co
             run=state["run_id"],
             branch=dream["branch"],
             expert=dream["expert"],
-            model=model,
+            model=_dreamer(dream, context),
             confidence=dream["confidence"],
         )
         for attempt in state["attempts"]
@@ -78,3 +78,9 @@ async def _keep_hypotheses(state: ReasonState, resources: Resources, context: Co
         embedder = await resources.embedder()
         vectors = await embedder.embed([embedding_text(t) for t in dreamed])
         await (await resources.facts()).upsert(dreamed, vectors)
+
+
+def _dreamer(dream: Dream, context: Context) -> str:
+    """The model that dreamed it."""
+    answered = [use["name"] for use in dream["usage"]["backends"] if use["calls"]]
+    return answered[-1] if answered else context.model

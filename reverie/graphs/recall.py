@@ -29,7 +29,7 @@ async def recall(state: ReasonState, runtime: Runtime[Context]) -> dict[str, Any
     # In a thread: the default resources read the settings, which are files.
     resources = await asyncio.to_thread(find_resources, context.resources)
     question = clean_question(state["question"])
-    await resources.prepare(context.model)
+    await resources.prepare(context.model, context.preview)
     await _require_window(question, resources, context)
     started = time.time()
     run_id = "" if "answer" in state else state.get("run_id")  # another run's once it has answered
@@ -62,9 +62,13 @@ async def _require_window(question: str, resources: Resources, context: Context)
     """
     from langchain_core.messages import HumanMessage
 
-    model = await resources.model(context.model)
+    from reverie.models.fallback import FallbackChatModel
+
+    model = await resources.model(context.model, context.preview)
     window = model.reverie_profile.window
     if window is None or not model.counts_exactly:
+        return
+    if isinstance(model, FallbackChatModel):  # another backend may have a larger window
         return
     tokens = await prompt_tokens(model, [HumanMessage(question)])
     if tokens + SMALLEST_ANSWER > window:

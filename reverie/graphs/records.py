@@ -36,6 +36,17 @@ class DreamTriplet(TypedDict):
     origin: Literal["fact", "dreamed"]
 
 
+class BackendUse(TypedDict):
+    """What one backend did: the calls that it answered, and why it was passed over in others."""
+
+    name: str
+    calls: int
+    tokens_in: int
+    tokens_out: int
+    passed_over: list[str]
+    """Each reason once; empty when it answered whenever it was its turn."""
+
+
 class Usage(TypedDict):
     """What one or more model calls cost. ``estimated``: some server did not report its usage."""
 
@@ -44,6 +55,8 @@ class Usage(TypedDict):
     calls: int
     seconds: float
     estimated: bool
+    backends: list[BackendUse]
+    """Who answered, and who was passed over. A call that failed is nobody's here."""
 
 
 class Dream(TypedDict):

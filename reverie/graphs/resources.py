@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from reverie.knowledge.strategies import StrategyMemory
     from reverie.models.chat_model import ChatModel
     from reverie.models.embedded.checkpoint import Report
-    from reverie.models.embedder import Embedder, MiniLM
+    from reverie.models.embedder import Embedder
 
 T = TypeVar("T")
 
@@ -39,28 +39,37 @@ class Resources:
         """``report`` hears of downloads and other things that take long, from any thread."""
         self.settings = settings
         self.key = uuid.uuid4().hex
-        self.notices: list[str] = []
+        self._notices: list[str] = []
         self._report = report
-        self._models: dict[str, ChatModel] = {}
+        self._models: dict[tuple[str, bool | None], ChatModel] = {}
         self._loading = threading.Lock()
         self._choosing = threading.Lock()
-        self._embedder: MiniLM | None = None
+        self._embedder: Embedder | None = None
         self._facts = _Once(self._open_facts)
         self._memory = _Once(self._open_memory)
         _registered[self.key] = self
 
-    async def model(self, name: str = "") -> ChatModel:
-        """The chat model called ``name``, or that of the settings."""
+    async def model(self, name: str = "", preview: bool | None = None) -> ChatModel:
+        """The chat model called ``name``, or that of the settings, with the backends around it;
+        ``preview`` says whether the preview backend is one of them. Its profile is known.
+        """
         name = name or self.settings.model.name
-        if name not in self._models:
-            await asyncio.to_thread(self._load_model, name)
-        return self._models[name]
+        if (name, preview) not in self._models:
+            await asyncio.to_thread(self._load_model, name, preview)
+        model = self._models[name, preview]
+        await model.prepare()
+        return model
 
     async def embedder(self) -> Embedder:
         """The sentence embedder, loaded."""
-        embedder = self._minilm()
-        await embedder.load(progress=self._report)
+        embedder = await asyncio.to_thread(self._chosen_embedder)
+        await embedder.load()
         return embedder
+
+    @property
+    def notices(self) -> list[str]:
+        """What a person should know of the stores and the embedder by now."""
+        return [*self._notices, *(self._embedder.notices if self._embedder else ())]
 
     async def facts(self) -> GraphStore:
         """The graph store, with the packaged facts in it."""
@@ -71,60 +80,71 @@ class Resources:
         return await self._memory.get()
 
     async def close(self) -> None:
-        """Close the stores. Models end with their last user."""
+        """Close the stores, and connections to model servers. Models end with their last user."""
         for once in (self._facts, self._memory):
             store = once.taken()
             if store is not None:
                 await store.close()
+        for model in self._models.values():
+            await model.aclose()
+        if self._embedder is not None:
+            await self._embedder.aclose()
         # In a thread: an engine's last user waits for the step that is running.
-        await asyncio.to_thread(self._models.clear)
+        await asyncio.to_thread(self._end_models)
 
-    async def prepare(self, model: str = "") -> None:
+    async def prepare(self, model: str = "", preview: bool | None = None) -> None:
         """Load everything that a run needs, at the same time; a run does it by itself, in turn."""
-        await asyncio.gather(self.model(model), self.facts(), self.memory())
+        await asyncio.gather(self.model(model, preview), self.facts(), self.memory())
 
-    def _minilm(self) -> MiniLM:
-        from reverie.models.embedder import MiniLM
+    def _chosen_embedder(self) -> Embedder:
+        from reverie.models.embeddings import load_embedder
 
         with self._choosing:
             if self._embedder is None:
-                self._embedder = MiniLM(self.settings.models_folder)
+                self._embedder = load_embedder(self.settings, self._report)
             return self._embedder
 
-    def _load_model(self, name: str) -> None:
+    def _load_model(self, name: str, preview: bool | None) -> None:
         from reverie.models.load import load_chat_model
 
         with self._loading:
-            if name not in self._models:
-                self._models[name] = load_chat_model(name, self.settings, self._report)
+            if (name, preview) not in self._models:
+                self._models[name, preview] = load_chat_model(
+                    name, self.settings, self._report, preview=preview
+                )
+
+    def _end_models(self) -> None:
+        for model in self._models.values():
+            model.close()
+        self._models.clear()
 
     async def _open_facts(self) -> GraphStore:
         from reverie.knowledge.graph import SqliteGraph, seed
 
-        embedder = self._minilm()
+        embedder = await self.embedder()
         store = await SqliteGraph.open(
             self.settings.home / "graph.sqlite",
             embedder=embedder.name,
             dimension=embedder.dimension,
         )
         try:
-            await seed(store, await self.embedder())
+            await seed(store, embedder)
         except BaseException:
             await store.close()
             raise
-        self.notices.extend(store.notices)
+        self._notices.extend(store.notices)
         return store
 
     async def _open_memory(self) -> StrategyMemory:
         from reverie.knowledge.strategies import StrategyMemory
 
-        embedder = self._minilm()
+        embedder = await self.embedder()
         memory = await StrategyMemory.open(
             self.settings.home / "strategies.sqlite",
             embedder=embedder.name,
             dimension=embedder.dimension,
         )
-        self.notices.extend(memory.notices)
+        self._notices.extend(memory.notices)
         return memory
 
 

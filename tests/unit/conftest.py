@@ -70,6 +70,8 @@ class Say:
     usage: bool = True
     logprobs: bool = True
     logprob: float = -0.1
+    told: dict[str, Any] = field(default_factory=dict)
+    """What the last chunk says beside."""
 
 
 def dream_text(call: Call, answer: str = "it falls down.") -> str:
@@ -79,6 +81,9 @@ def dream_text(call: Call, answer: str = "it falls down.") -> str:
     triplet = items["enum"][0] if "enum" in items else ["a ball", "is dropped", "it falls"]
     opened = not call.prefill.endswith('"')
     answer = f" {answer}" if opened else answer
+    if not call.prefill:  # then the schema says how the answer begins, if at all
+        pattern = call.schema["properties"]["answer"].get("pattern", "^")
+        answer = f'{{"answer":"{pattern.partition("(")[0][1:]}{answer.lstrip()}'
     return f'{answer}","triplets":{json.dumps([triplet], separators=(",", ":"))}}}'
 
 
@@ -100,6 +105,14 @@ class ScriptedModel(ChatModel):
     script: Callable[[Call], Say | str] = usual
     parameters: int | None = 135_000_000
     window: int = 100_000
+    abilities: dict[str, Any] = Field(
+        default={
+            "prefill": True,
+            "schema_prefill": True,
+            "json_schema": True,
+            "schema_patterns": True,
+        }
+    )
     calls: list[Call] = Field(default_factory=list)
     tokens: list[int] = Field(default_factory=list)
     """What every call cost, prompt included, by the double's own count."""
@@ -111,7 +124,9 @@ class ScriptedModel(ChatModel):
 
     @property
     def reverie_profile(self) -> ModelProfile:
-        return ModelProfile(name="scripted", window=self.window, parameters=self.parameters)
+        return ModelProfile(
+            name="scripted", window=self.window, parameters=self.parameters, **self.abilities
+        )
 
     def count_tokens(self, messages: Sequence[BaseMessage], prefill: str = "") -> int:
         return sum(len(pieces(m.text)) + 4 for m in messages) + len(pieces(prefill))
@@ -147,7 +162,7 @@ class ScriptedModel(ChatModel):
                 yield _chunk(piece, say.logprob if say.logprobs else None)
             if say.error is not None:
                 raise say.error
-            yield _last(prompt, len(written[:most]), len(written) > most, usage=say.usage)
+            yield _last(prompt, len(written[:most]), len(written) > most, say)
         except (asyncio.CancelledError, GeneratorExit):
             self.cancelled.append(call)
             raise
@@ -162,16 +177,16 @@ def _chunk(text: str, logprob: float | None = None) -> ChatGenerationChunk:
     return ChatGenerationChunk(message=AIMessageChunk(content=text, response_metadata=metadata))
 
 
-def _last(prompt: int, written: int, cut: bool, *, usage: bool) -> ChatGenerationChunk:
+def _last(prompt: int, written: int, cut: bool, say: Say) -> ChatGenerationChunk:
     message = AIMessageChunk(
         content="",
-        response_metadata={"finish_reason": "length" if cut else "stop"},
+        response_metadata={"finish_reason": "length" if cut else "stop", **say.told},
         usage_metadata={
             "input_tokens": prompt,
             "output_tokens": written,
             "total_tokens": prompt + written,
         }
-        if usage
+        if say.usage
         else None,
         chunk_position="last",
     )
@@ -210,13 +225,13 @@ class ScriptedResources(Resources):
         self.hashed: Any = HashEmbedder()
         self.stored = list(facts)
 
-    async def model(self, name: str = "") -> ChatModel:
+    async def model(self, name: str = "", preview: bool | None = None) -> ChatModel:
         return self.scripted
 
     async def embedder(self) -> Any:
         return self.hashed
 
-    def _minilm(self) -> Any:
+    def _chosen_embedder(self) -> Any:
         return self.hashed
 
     async def _open_facts(self) -> GraphStore:

@@ -1,13 +1,15 @@
 """Chain of thought: reason in steps first, then answer (Wei et al. 2022, arXiv 2201.11903).
 
 Two calls of one conversation: the reasoning, up to "Answer:", and the answer that follows from it.
-The second call's prompt is the first one's and its reply, so the server's prefix cache pays for it.
+The second call goes on with the reply where the model can do that; otherwise the reasoning becomes
+a turn of the conversation, and the next turn asks for the answer. Either way its prompt begins with
+the first one's, so the server's prefix cache pays for it.
 """
 
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from langgraph.errors import NodeError
 from langgraph.graph import END, START, StateGraph
@@ -17,6 +19,7 @@ from reverie.errors import BudgetExceeded
 from reverie.graphs.attempt import answered, charge_of, cut_off, failed, failure_of
 from reverie.graphs.budget import ledger_of
 from reverie.graphs.call import SMALLEST_ANSWER, call_model, prompt_tokens
+from reverie.graphs.call_events import CallEvents
 from reverie.graphs.confidence import mean_probability, span
 from reverie.graphs.context import Context
 from reverie.graphs.prompt import load_prompt
@@ -25,16 +28,21 @@ from reverie.graphs.resources import find_resources
 from reverie.graphs.state import StrategyState
 from reverie.graphs.strategies.registry import strategy
 
+if TYPE_CHECKING:
+    from langchain_core.messages import BaseMessage
+
+    from reverie.models.chat_model import ChatModel
+
 NAME = "chain_of_thought"
 _THOUGHT_TOKENS = 160
 _ANSWER_TOKENS = 64
 _CUE = "Answer:"
 _PROMPT = load_prompt(NAME)  # here, not in a node: it is a file
+_NEXT_TURN = load_prompt(f"{NAME}_conclude")
 
 
-# The fewest tokens of the second call beside its prompt: the cue, and what joining the thought to
-# it may add, and an answer.
-_SMALLEST_CONCLUSION = 8 + SMALLEST_ANSWER
+_CUE_TOKENS = 8
+"""What the cue, and joining the thought to it, may add to the second prompt."""
 
 
 class ThoughtState(StrategyState):
@@ -59,35 +67,39 @@ def build() -> StateGraph[ThoughtState, Context, ThoughtState, ThoughtState]:
 async def _think(state: ThoughtState, runtime: Runtime[Context]) -> dict[str, Any]:
     ledger = ledger_of(state, runtime.context.limits)
     left = ledger.left()
-    model = await find_resources(runtime.context.resources).model(runtime.context.model)
+    model = await _model(runtime.context)
     messages = _PROMPT.messages(question=state["question"])
+    prompt = await prompt_tokens(model, messages)
     reply = await call_model(
         model,
         messages,
         left=left,
-        max_tokens=min(_THOUGHT_TOKENS, _room(await prompt_tokens(model, messages), left)),
+        max_tokens=min(_THOUGHT_TOKENS, _room(prompt, await _second_prompt(model, state), left)),
         stop=(_CUE,),
-        on_text=lambda text: runtime.stream_writer({"type": "token", "branch": None, "text": text}),
+        events=CallEvents(runtime.stream_writer),
     )
     return {
         "ledger": [ledger.spend(f"{NAME}:think", reply.usage, node=NAME)],
         "thought": reply.text.strip(),
+        "notices": list(reply.notices),
     }
 
 
 async def _conclude(state: ThoughtState, runtime: Runtime[Context]) -> dict[str, Any]:
     ledger = ledger_of(state, runtime.context.limits)
     thought = state["thought"] or ""
-    opening = f"{thought}\n{_CUE}"
+    model = await _model(runtime.context)
+    goes_on = model.reverie_profile.prefill
+    opening = f"{thought}\n{_CUE}" if goes_on else ""
+    if not goes_on:
+        runtime.stream_writer({"type": "token", "branch": None, "text": f"\n{_CUE} "})
     reply = await call_model(
-        await find_resources(runtime.context.resources).model(runtime.context.model),
-        _PROMPT.messages(question=state["question"]),
+        model,
+        _conversation(state["question"], None if goes_on else thought),
         left=ledger.left(),
         max_tokens=_ANSWER_TOKENS,
         prefill=opening,
-        on_text=lambda text: runtime.stream_writer(
-            {"type": "token", "branch": None, "text": text.removeprefix(thought)}
-        ),
+        events=CallEvents(runtime.stream_writer, hidden=thought if goes_on else ""),
     )
     written = reply.text.removeprefix(opening)
     answer = _conclusion(written, thought)
@@ -95,7 +107,7 @@ async def _conclude(state: ThoughtState, runtime: Runtime[Context]) -> dict[str,
     return {
         "ledger": [ledger.spend(f"{NAME}:conclude", reply.usage, node=NAME)],
         "attempt": answered(NAME, answer, mean_probability(wrote)),
-        "notices": [] if "\n" in written.strip() else cut_off(reply),
+        "notices": [*reply.notices, *([] if "\n" in written.strip() else cut_off(reply))],
     }
 
 
@@ -117,18 +129,37 @@ async def _failed(
     return update
 
 
-def _room(prompt: int, left: Limits) -> int:
-    """How long the thought may be, in tokens, so that the second call is affordable too: its prompt
-    is the first one's, ``prompt`` tokens, and the thought. Raises BudgetExceeded.
+async def _model(context: Context) -> ChatModel:
+    return await find_resources(context.resources).model(context.model, context.preview)
+
+
+def _conversation(question: str, thought: str | None) -> list[BaseMessage]:
+    """The prompt; with a ``thought``, that as a turn, and the turn that asks for the answer."""
+    messages = _PROMPT.messages(question=question)
+    # An empty turn is refused by some servers.
+    return messages if thought is None else messages + _NEXT_TURN.messages(thought=thought or _CUE)
+
+
+async def _second_prompt(model: ChatModel, state: ThoughtState) -> int:
+    """Tokens of the second call's prompt, apart from the thought in it."""
+    goes_on = model.reverie_profile.prefill
+    messages = _conversation(state["question"], None if goes_on else _CUE)
+    return await prompt_tokens(model, messages) + _CUE_TOKENS
+
+
+def _room(prompt: int, second: int, left: Limits) -> int:
+    """How long the thought may be, in tokens, so that the second call is affordable too: the first
+    prompt has ``prompt`` tokens, the second one ``second`` beside the thought. Raises
+    BudgetExceeded.
     """
     if left["calls"] < 2:
         raise BudgetExceeded(
             f"chain of thought takes two model calls, and {left['calls']} is left",
             hint="raise budget.calls, or use --strategy direct",
         )
-    room = (left["tokens"] - 2 * prompt - _SMALLEST_CONCLUSION) // 2
+    room = (left["tokens"] - prompt - second - SMALLEST_ANSWER) // 2
     if room < SMALLEST_ANSWER:
-        smallest = 2 * (prompt + SMALLEST_ANSWER) + _SMALLEST_CONCLUSION
+        smallest = prompt + second + 3 * SMALLEST_ANSWER
         raise BudgetExceeded(
             f"{left['tokens']} tokens are too few for a chain of thought: the smallest budget that "
             f"would do is {smallest} tokens (two calls with prompts of {prompt} and more)",
@@ -139,7 +170,8 @@ def _room(prompt: int, left: Limits) -> int:
 
 def _conclusion(written: str, thought: str) -> str:
     """The first line that the model wrote; if it wrote none, what its reasoning ended in."""
-    lines = [line.strip() for line in written.splitlines() if line.strip()]
+    lines = [line.strip() for line in written.strip().removeprefix(_CUE).splitlines()]
+    lines = [line for line in lines if line]
     return lines[0] if lines else re.split(r"(?<=[.!?])\s+", thought)[-1]
 
 

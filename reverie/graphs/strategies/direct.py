@@ -11,6 +11,7 @@ from langgraph.runtime import Runtime
 from reverie.graphs.attempt import answered, charge_of, cut_off, failed, failure_of
 from reverie.graphs.budget import ledger_of
 from reverie.graphs.call import call_model
+from reverie.graphs.call_events import CallEvents
 from reverie.graphs.confidence import mean_probability
 from reverie.graphs.context import Context
 from reverie.graphs.prompt import load_prompt
@@ -35,18 +36,19 @@ def build() -> StateGraph[StrategyState, Context, StrategyState, StrategyState]:
 
 async def _ask(state: StrategyState, runtime: Runtime[Context]) -> dict[str, Any]:
     ledger = ledger_of(state, runtime.context.limits)
-    model = await find_resources(runtime.context.resources).model(runtime.context.model)
+    context = runtime.context
+    model = await find_resources(context.resources).model(context.model, context.preview)
     reply = await call_model(
         model,
         _PROMPT.messages(question=state["question"]),
         left=ledger.left(),
         max_tokens=_MAX_TOKENS,
-        on_text=lambda text: runtime.stream_writer({"type": "token", "branch": None, "text": text}),
+        events=CallEvents(runtime.stream_writer),
     )
     return {
         "ledger": [ledger.spend(f"{NAME}:ask", reply.usage, node=NAME)],
         "attempt": answered(NAME, reply.text.strip(), mean_probability(reply.tokens)),
-        "notices": cut_off(reply),
+        "notices": [*reply.notices, *cut_off(reply)],
     }
 
 

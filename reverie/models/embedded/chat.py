@@ -37,7 +37,8 @@ class EmbeddedChatModel(ChatModel):
     Beside LangChain's own ``stop``, a call takes ``temperature``, ``top_p``, ``max_tokens``,
     ``seed``, ``logprobs``, ``top_logprobs``, ``response_format`` (OpenAI's
     ``{"type": "json_schema", "json_schema": {"schema": ...}}``) and ``prefill``, the text that the
-    reply has to begin with. Token log-probabilities come in ``response_metadata["logprobs"]``.
+    reply has to begin with. ``timeout`` (seconds) is taken and does nothing: nobody else computes
+    the reply. Token log-probabilities come in ``response_metadata["logprobs"]``.
 
     Raises ContextOverflow when the messages do not fit, ModelRejected for content or schemas that
     the model cannot take, ConfigError for options it does not know.
@@ -75,6 +76,7 @@ class EmbeddedChatModel(ChatModel):
             seed=True,
             stop=True,
             prefill=True,
+            schema_prefill=True,
         )
 
     def count_tokens(self, messages: Sequence[BaseMessage], prefill: str = "") -> int:
@@ -163,11 +165,13 @@ class EmbeddedChatModel(ChatModel):
         schema: dict[str, Any] | type,
         *,
         include_raw: bool = False,
+        method: str | None = None,
+        strict: bool | None = None,
         **kwargs: Any,
     ) -> Runnable[LanguageModelInput, Any]:
         """A runnable whose output obeys ``schema``: a pydantic class gives its instance, anything
-        else a dictionary. The grammar allows nothing invalid; a reply cut off by ``max_tokens``
-        raises OutputInvalid.
+        else a dictionary. The grammar allows nothing invalid, whatever ``method`` and ``strict``
+        say; a reply cut off by ``max_tokens`` raises OutputInvalid.
         """
         json_schema = convert_to_json_schema(schema)
         bound = self.bind(
@@ -274,6 +278,7 @@ class _Call(BaseModel):
     logprobs: bool = False
     top_logprobs: int = 0
     prefill: str = ""
+    timeout: float | None = None
     json_schema: dict[str, Any] | None = None
 
     @classmethod

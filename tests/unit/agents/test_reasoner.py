@@ -15,6 +15,7 @@ from reverie import Budget
 from reverie.agents.result import Result
 from reverie.errors import ConfigError, KnowledgeUnavailable, ModelUnavailable
 from reverie.graphs.events import Event
+from reverie.models.chat_model import ChatModel
 from reverie.settings import Settings
 from tests.unit.agents.conftest import Asked, made
 from tests.unit.conftest import QUESTION, Call, Say
@@ -63,6 +64,36 @@ async def test_a_seed_repeats_a_run_and_none_is_a_fresh_one(asked: Asked) -> Non
 
     seeds = {(await asked.reasoner.aask("Why?", strategy="direct")).seed for _ in range(3)}
     assert len(seeds) == 3
+
+
+async def test_a_result_says_which_backend_answered(asked: Asked) -> None:
+    result = await asked.reasoner.aask(QUESTION, strategy="dream")
+
+    [backend] = result.backends
+    assert (backend["name"], backend["calls"], backend["passed_over"]) == ("scripted", 4, [])
+    spent = result.cost["spent"]
+    assert backend["tokens_in"] + backend["tokens_out"] == (
+        spent["tokens_in"] + spent["tokens_out"]
+    )
+
+
+@pytest.mark.parametrize("preview", [None, True, False])
+async def test_every_question_can_have_the_preview_backend_or_not(
+    asked: Asked, preview: bool | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted: set[bool | None] = set()
+    model = asked.resources.model
+
+    async def noted(name: str = "", preview: bool | None = None) -> ChatModel:
+        wanted.add(preview)
+        return await model(name, preview)
+
+    monkeypatch.setattr(asked.resources, "model", noted)
+
+    for strategy in ("direct", "chain_of_thought", "dream"):
+        await asked.reasoner.aask(QUESTION, strategy=strategy, preview=preview)
+
+    assert wanted == {preview}
 
 
 async def test_a_budget_of_its_own_holds_for_one_question(asked: Asked) -> None:

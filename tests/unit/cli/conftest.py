@@ -21,9 +21,11 @@ FACT = {
     "similarity": 0.76,
     "source": "motif",
 }
+USED = {"name": "smollm2", "calls": 4, "tokens_in": 1412, "tokens_out": 187, "passed_over": []}
 USAGE = {"tokens_in": 353, "tokens_out": 47, "calls": 1, "seconds": 0.8, "estimated": False}
+USAGE = {**USAGE, "backends": [{**USED, "calls": 1, "tokens_in": 353, "tokens_out": 47}]}
 COST = {
-    "spent": {**USAGE, "tokens_in": 1412, "tokens_out": 187, "calls": 4},
+    "spent": {**USAGE, "tokens_in": 1412, "tokens_out": 187, "calls": 4, "backends": [USED]},
     "elapsed": 3.2,
     "limits": {"tokens": 8000, "seconds": 120.0, "calls": 32},
     "left": {"tokens": 6401, "seconds": 116.8, "calls": 28},
@@ -113,6 +115,7 @@ def result(**other: Any) -> Result:
             "attempts": [attempt],
             "cost": COST,
             "model": "smollm2",
+            "backends": [USED],
             "seed": 0,
             "notices": ["the facts were seeded"],
             **other,
@@ -179,7 +182,9 @@ Replay = Callable[[Events], list[Any]]
 
 @pytest.fixture
 def replay(monkeypatch: pytest.MonkeyPatch) -> Replay:
-    """Let ``reverie ask`` see these events; returns what it asked for: (question, settings)."""
+    """Let ``reverie ask`` see these events; returns what it asked for: (question, settings,
+    preview).
+    """
 
     def install(run: Events) -> list[Any]:
         asked: list[Any] = []
@@ -194,8 +199,10 @@ def replay(monkeypatch: pytest.MonkeyPatch) -> Replay:
             async def __aexit__(self, *ending: object) -> None:
                 return
 
-            async def astream(self, question: str) -> AsyncIterator[Any]:
-                asked.append((question, self.settings))
+            async def astream(
+                self, question: str, *, preview: bool | None = None
+            ) -> AsyncIterator[Any]:
+                asked.append((question, self.settings, preview))
                 for item in run:
                     await asyncio.sleep(0)
                     if isinstance(item, BaseException):

@@ -44,12 +44,26 @@ def test_options_become_settings(replay: Replay, events: list[Any]) -> None:
 
     assert main(["ask", QUESTION, *options.split()]) == 0
 
-    [(question, settings)] = asked
+    [(question, settings, preview)] = asked
+    assert preview is None
     assert question == QUESTION
     assert settings.model.name == "/m"
     assert (settings.reason.strategy, settings.reason.seed) == ("dream", 3)
     assert settings.dream.branches == 6
     assert (settings.budget.tokens, settings.budget.seconds) == (900, 7.5)
+
+
+@pytest.mark.parametrize(
+    ("options", "preview"), [([], None), (["--preview"], True), (["--no-preview"], False)]
+)
+def test_the_preview_backend_can_be_had_or_not(
+    options: list[str], preview: bool | None, replay: Replay, events: list[Any]
+) -> None:
+    asked = replay(events)
+
+    assert main(["ask", QUESTION, *options]) == 0
+
+    assert asked[0][2] is preview
 
 
 def test_seed_none_is_a_fresh_one(replay: Replay, events: list[Any]) -> None:
@@ -140,6 +154,46 @@ def test_a_pipe_gets_every_section_as_plain_lines(
         "run: 3f9c02ab17de\n"
         "note: the facts were seeded\n"
     )
+
+
+def used(name: str, calls: int, *passed_over: str) -> dict[str, Any]:
+    return {
+        "name": name,
+        "calls": calls,
+        "tokens_in": 10 * calls,
+        "tokens_out": calls,
+        "passed_over": list(passed_over),
+    }
+
+
+@pytest.mark.parametrize(
+    ("backends", "line"),
+    [
+        ([used("smollm2", 4)], ""),
+        ([used("http://a/v1", 0, "refused"), used("smollm2", 1)], "smollm2 (1 call)"),
+        (
+            [used("http://a/v1", 3), used("smollm2", 1)],
+            "http://a/v1 (3 calls), smollm2 (1 call)",
+        ),
+    ],
+)
+def test_who_answered_is_said_when_there_was_a_choice(
+    backends: list[Any],
+    line: str,
+    replay: Replay,
+    events: list[Any],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    notice = "http://a/v1 was passed over: refused"
+    end = {"backends": backends, "notices": [notice]}
+    replay([{"type": "notice", "text": notice}, *events[:-1], events[-1].model_copy(update=end)])
+
+    assert main(["ask", QUESTION]) == 0
+
+    out = capsys.readouterr().out
+    assert (f"answered by: {line}\n" in out) == bool(line)
+    assert ("answered by" in out) == bool(line)
+    assert out.count(f"note: {notice}\n") == 1
 
 
 def test_what_a_model_writes_cannot_steer_the_terminal(

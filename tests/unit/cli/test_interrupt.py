@@ -27,7 +27,7 @@ class Busy:
     def __init__(self, settings, report): pass
     async def __aenter__(self): return self
     async def __aexit__(self, *ending): pass
-    async def astream(self, question):
+    async def astream(self, question, *, preview=None):
         print("started", file=sys.stderr, flush=True)
         await asyncio.to_thread(time.sleep, 60)
         yield {}

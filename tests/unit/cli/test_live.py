@@ -238,6 +238,33 @@ def test_text_outside_a_fan_out_streams_in_one_panel(events: list[Any]) -> None:
     assert "│ down " in out
 
 
+@pytest.mark.parametrize("branch", [None, 0])
+def test_text_that_is_taken_back_is_gone(branch: int | None, events: list[Any]) -> None:
+    begun = until(events, "verdict" if branch is None else "branch_finished")
+    begun = [event for event in begun if event["type"] != "token"]
+    token = {"type": "token", "branch": branch}
+    taken_back = {"type": "taken_back", "branch": branch, "why": "the connection broke"}
+
+    run = [*begun, {**token, "text": "It keeps. "}, {**token, "text": "It rises"}]
+    run += [{**taken_back, "characters": 8}, {**token, "text": "It falls"}]
+    picture = drawn(run, 120)
+
+    assert "It keeps. It falls" in picture
+    assert "rises" not in picture
+    # Of a branch that has not begun, there is nothing to take back.
+    assert drawn([*run, {**taken_back, "branch": 63, "characters": 3}], 120) == picture
+
+
+def test_who_answered_is_said_when_somebody_was_passed_over(events: list[Any]) -> None:
+    gone = {"name": "http://a/v1", "calls": 0, "tokens_in": 0, "tokens_out": 0}
+    backends = [{**gone, "passed_over": ["refused"]}, *events[-1].backends]
+    end = events[-1].model_copy(update={"backends": backends})
+
+    lines = [line.rstrip() for line in drawn([*events[:-1], end], 100).splitlines()]
+    assert "answered by smollm2 (4 calls)" in lines
+    assert "answered by" not in drawn(events, 100)
+
+
 def test_an_answer_that_was_streamed_is_not_shown_twice(events: list[Any]) -> None:
     token = {"type": "token", "branch": None, "text": " First it falls. \n"}
     answer = next(e for e in events if e["type"] == "answer")

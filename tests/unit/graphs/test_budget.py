@@ -15,11 +15,12 @@ from reverie.graphs.budget import (
     Entry,
     Ledger,
     add_usage,
+    add_uses,
     ledger_of,
     merge_entries,
     total_tokens,
 )
-from reverie.graphs.records import Limits, Usage
+from reverie.graphs.records import BackendUse, Limits, Usage
 
 
 def limits(tokens: int = 1000, calls: int = 10, seconds: float = 60.0) -> Limits:
@@ -37,6 +38,15 @@ def used(tokens: int, calls: int = 1, *, estimated: bool = False) -> Usage:
         "calls": calls,
         "seconds": 0.5,
         "estimated": estimated,
+        "backends": [
+            {
+                "name": "a",
+                "calls": calls,
+                "tokens_in": tokens - tokens // 2,
+                "tokens_out": tokens // 2,
+                "passed_over": [],
+            }
+        ],
     }
 
 
@@ -176,6 +186,42 @@ def test_one_estimate_makes_the_sum_estimated() -> None:
     assert add_usage([used(1), used(2, estimated=True), used(3)])["estimated"]
     assert not add_usage([used(1), used(2)])["estimated"]
     assert add_usage([]) == NO_USAGE
+
+
+USES = st.lists(
+    st.builds(
+        BackendUse,
+        name=st.sampled_from(["a", "b", "c"]),
+        calls=st.integers(0, 3),
+        tokens_in=st.integers(0, 50),
+        tokens_out=st.integers(0, 50),
+        passed_over=st.lists(st.sampled_from(["refused", "late"]), max_size=3),
+    ),
+    max_size=6,
+)
+
+
+@given(USES, USES)
+def test_uses_of_backends_add_up_and_each_reason_is_told_once(
+    a: list[BackendUse], b: list[BackendUse]
+) -> None:
+    total = add_uses([*a, *b])
+
+    assert total == add_uses([*add_uses(a), *add_uses(b)])
+    assert [use["name"] for use in total] == list(dict.fromkeys(use["name"] for use in a + b))
+    for key in ("calls", "tokens_in", "tokens_out"):
+        assert sum(use[key] for use in total) == sum(use[key] for use in a + b)
+    for use in total:
+        assert len(set(use["passed_over"])) == len(use["passed_over"])
+
+
+def test_adding_changes_nothing_that_was_added() -> None:
+    one = used(10)
+
+    add_usage([one, used(20)])
+
+    assert one == used(10)
+    assert NO_USAGE["backends"] == []
 
 
 def test_an_overdrawn_reservation_takes_from_the_others() -> None:

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 from langchain_core.messages import HumanMessage
 
-from reverie.errors import BudgetExceeded, ModelUnavailable
+from reverie.errors import BudgetExceeded, ModelRejected, ModelUnavailable
 from reverie.graphs.call import SMALLEST_ANSWER, CallFailed, Reply, call_model
+from reverie.graphs.call_events import CallEvents
 from reverie.graphs.records import Limits
-from tests.unit.conftest import Say, ScriptedModel
+from reverie.models.backend import Backend
+from reverie.models.fallback import FallbackChatModel
+from tests.unit.conftest import Call, Say, ScriptedModel
 
 MESSAGES = [HumanMessage("one two three four five six")]  # 6 words and 4 for the turn
 PROMPT = 10
+SILENT = CallEvents(lambda _: None)
 LONG = Say(" ".join(["word"] * 100))
 
 
@@ -23,7 +30,7 @@ def left(tokens: int = 1000, calls: int = 5, seconds: float = 30.0) -> Limits:
 
 async def ask(model: ScriptedModel, limits: Limits, *, most: int = 50, prefill: str = "") -> Reply:
     return await call_model(
-        model, MESSAGES, left=limits, max_tokens=most, on_text=lambda _: None, prefill=prefill
+        model, MESSAGES, left=limits, max_tokens=most, events=SILENT, prefill=prefill
     )
 
 
@@ -34,14 +41,19 @@ async def refused(model: ScriptedModel, limits: Limits) -> CallFailed:
 
 
 async def test_a_reply_has_its_text_tokens_and_usage() -> None:
-    heard: list[str] = []
+    heard: list[dict[str, str]] = []
     model = ScriptedModel(script=lambda _: Say("it falls", logprob=-0.5))
 
     reply = await call_model(
-        model, MESSAGES, left=left(), max_tokens=9, on_text=heard.append, prefill="Well, "
+        model,
+        MESSAGES,
+        left=left(),
+        max_tokens=9,
+        events=CallEvents(heard.append),
+        prefill="Well, ",
     )
 
-    assert reply.text == "".join(heard) == "Well, it falls"
+    assert reply.text == "".join(event["text"] for event in heard) == "Well, it falls"
     assert reply.tokens == (("it ", -0.5), ("falls", -0.5))
     assert reply.complete
     assert {k: v for k, v in reply.usage.items() if k != "seconds"} == {
@@ -49,6 +61,15 @@ async def test_a_reply_has_its_text_tokens_and_usage() -> None:
         "tokens_out": 2,
         "calls": 1,
         "estimated": False,
+        "backends": [
+            {
+                "name": "scripted",
+                "calls": 1,
+                "tokens_in": PROMPT + 1,
+                "tokens_out": 2,
+                "passed_over": [],
+            }
+        ],
     }
     assert reply.usage["seconds"] > 0
 
@@ -139,7 +160,7 @@ async def test_the_schema_goes_to_the_server_in_openais_form() -> None:
         MESSAGES,
         left=left(),
         max_tokens=20,
-        on_text=lambda _: None,
+        events=SILENT,
         json_schema={"type": "object"},
         stop=("\n",),
         temperature=0.5,
@@ -149,3 +170,192 @@ async def test_the_schema_goes_to_the_server_in_openais_form() -> None:
     options = model.calls[0].options
     assert model.calls[0].schema == {"type": "object"}
     assert (options["stop"], options["temperature"], options["seed"]) == (["\n"], 0.5, 3)
+
+
+# -- a stream that breaks in the middle ----------------------------------------------------------
+
+BROKEN = ModelUnavailable("the connection broke", transient=True)
+
+
+def in_turn(*says: Say) -> Callable[[Call], Say]:
+    """One after the other, the last one again and again."""
+    left = list(says)
+    return lambda _: left.pop(0) if len(left) > 1 else left[0]
+
+
+def shown(events: list[dict[str, Any]]) -> str:
+    """What a display that follows the events shows in the end."""
+    text = ""
+    for event in events:
+        if event["type"] == "token":
+            text += event["text"]
+        elif event["type"] == "taken_back":
+            text = text[: len(text) - event["characters"]]
+    return text
+
+
+async def test_a_stream_that_breaks_in_the_middle_is_tried_once_more_and_both_are_charged() -> None:
+    events: list[dict[str, Any]] = []
+    model = ScriptedModel(script=in_turn(Say(LONG.text, error=BROKEN, after=7), Say("it falls")))
+
+    reply = await call_model(
+        model,
+        MESSAGES,
+        left=left(),
+        max_tokens=50,
+        events=CallEvents(events.append, 2, hidden="Well, "),
+        prefill="Well, ",
+    )
+
+    assert reply.text == "Well, it falls"
+    assert shown(events) == "it falls"
+    [taken_back] = [event for event in events if event["type"] == "taken_back"]
+    assert (taken_back["branch"], taken_back["why"]) == (2, "the connection broke")
+    assert reply.usage["calls"] == 2
+    assert reply.usage["tokens_in"] + reply.usage["tokens_out"] == sum(model.tokens)
+    assert reply.usage["estimated"]
+    [backend] = reply.usage["backends"]
+    assert (backend["calls"], backend["tokens_out"]) == (1, 2)
+
+
+async def test_it_is_never_tried_a_third_time() -> None:
+    model = ScriptedModel(script=lambda _: Say(LONG.text, error=BROKEN, after=7))
+
+    failed = await refused(model, left())
+
+    assert failed.error is BROKEN
+    assert failed.usage["calls"] == len(model.calls) == 2
+    assert failed.usage["tokens_out"] == 14
+
+
+@pytest.mark.parametrize(
+    ("say", "limits"),
+    [
+        (Say(LONG.text, error=ModelUnavailable("gone for good"), after=7), left()),
+        (Say(LONG.text, error=ModelRejected("refused"), after=7), left()),
+        (Say(LONG.text, error=BROKEN, after=0), left()),  # whoever serves it has tried it again
+        (Say(LONG.text, error=BROKEN, after=7), left(calls=1)),
+        (Say(LONG.text, error=BROKEN, after=7), left(2 * PROMPT + 7 + SMALLEST_ANSWER - 1)),
+    ],
+    ids=["not transient", "refused", "nothing had come", "no call left", "too few tokens"],
+)
+async def test_when_it_is_not_tried_again(say: Say, limits: Limits) -> None:
+    model = ScriptedModel(script=lambda _: say)
+
+    failed = await refused(model, limits)
+
+    assert failed.error is say.error
+    assert len(model.calls) == 1
+
+
+async def test_the_second_attempt_has_what_the_first_left() -> None:
+    model = ScriptedModel(script=in_turn(Say(LONG.text, error=BROKEN, after=7), LONG))
+
+    await ask(model, left(2 * PROMPT + 7 + 20))
+
+    assert [call.options["max_tokens"] for call in model.calls] == [50 - 13, 20]
+    assert sum(model.tokens) == 2 * PROMPT + 7 + 20
+
+
+async def test_where_nothing_can_be_counted_any_more_it_is_estimated_too_high() -> None:
+    class Gone(ScriptedModel):
+        def count_tokens(self, messages: Any, prefill: str = "") -> int:
+            if self.calls and prefill:
+                raise BROKEN
+            return super().count_tokens(messages, prefill)
+
+    say = Say("it falls down", error=ModelUnavailable("gone"), after=3, logprobs=False)
+    failed = await refused(Gone(script=lambda _: say), left())
+
+    assert failed.error is say.error
+    assert failed.usage["tokens_out"] == 7  # half of the characters
+
+
+# -- time ----------------------------------------------------------------------------------------
+
+
+class Obedient(ScriptedModel):
+    """Gives up at its ``timeout``, as a client of a server does."""
+
+    async def _astream(
+        self, messages: Any, stop: Any = None, run_manager: Any = None, **kw: Any
+    ) -> Any:
+        until = asyncio.get_running_loop().time() + kw["timeout"]
+        stream = super()._astream(messages, stop, **kw)
+        while True:
+            try:
+                async with asyncio.timeout_at(until):
+                    chunk = await anext(stream)
+            except StopAsyncIteration:
+                return
+            except TimeoutError:
+                error = "http://a/v1 did not finish within 0.5 s"
+                raise ModelUnavailable(error, transient=True) from None
+            yield chunk
+
+
+async def test_a_server_that_sends_nothing_in_time_is_named() -> None:
+    model = Obedient(script=lambda _: Say("never", delay=30))
+
+    failed = await refused(model, left(seconds=0.5))
+
+    assert isinstance(failed.error, ModelUnavailable)
+    assert "http://a/v1" in failed.error.message
+    assert 0.4 < model.calls[0].options["timeout"] <= 0.45
+    assert failed.usage["calls"] == 1
+
+
+async def test_running_out_of_time_amid_tokens_is_the_budgets_end_and_not_tried_again() -> None:
+    model = Obedient(script=lambda _: Say(LONG.text, delay=0.02))
+
+    failed = await refused(model, left(seconds=0.5))
+
+    assert isinstance(failed.error, BudgetExceeded)
+    assert len(model.calls) == 1
+
+
+# -- several backends ----------------------------------------------------------------------------
+
+
+async def test_the_usage_says_who_answered_and_who_was_passed_over() -> None:
+    events: list[dict[str, Any]] = []
+    gone = ScriptedModel(script=lambda _: Say(error=ModelUnavailable("refused")))
+    model = FallbackChatModel(
+        backends=(Backend("http://a/v1", lambda: gone), Backend("smollm2", ScriptedModel))
+    )
+
+    reply = await call_model(
+        model, MESSAGES, left=left(), max_tokens=9, events=CallEvents(events.append)
+    )
+
+    assert reply.usage["backends"] == [
+        {
+            "name": "http://a/v1",
+            "calls": 0,
+            "tokens_in": 0,
+            "tokens_out": 0,
+            "passed_over": ["refused"],
+        },
+        {
+            "name": "smollm2",
+            "calls": 1,
+            "tokens_in": PROMPT,
+            "tokens_out": 5,
+            "passed_over": [],
+        },
+    ]
+    notices = [event["text"] for event in events if event["type"] == "notice"]
+    assert notices == ["http://a/v1 was passed over: refused"]
+
+
+async def test_what_the_model_wants_said_is_said_once() -> None:
+    events: list[dict[str, Any]] = []
+    told = {"notices": ["never probed", "never probed", "cut"]}
+    model = ScriptedModel(script=lambda _: Say("it falls", told=told))
+
+    reply = await call_model(
+        model, MESSAGES, left=left(), max_tokens=9, events=CallEvents(events.append)
+    )
+
+    assert reply.notices == ("never probed", "cut")
+    assert [e["text"] for e in events if e["type"] == "notice"] == ["never probed", "cut"]

@@ -74,6 +74,46 @@ async def test_without_a_beginning_all_but_one_branch_are_drawn(
     assert temperatures == {"spatial": 0.0, "temporal": 0.7, "causal": 0.7, "abstract": 0.7}
 
 
+@pytest.mark.parametrize(
+    ("abilities", "begins", "temperatures"),
+    [
+        ({"json_schema": True, "schema_patterns": True}, True, {0.0}),
+        ({"prefill": True, "json_schema": True, "schema_patterns": True}, True, {0.0}),
+        ({"json_schema": True}, False, {0.0, 0.7}),
+        ({}, False, {0.0, 0.7}),
+    ],
+)
+async def test_a_served_model_dreams_without_a_reply_that_was_begun(
+    abilities: dict[str, bool],
+    begins: bool,
+    temperatures: set[float],
+    resources: ScriptedResources,
+    model: ScriptedModel,
+) -> None:
+    model.abilities = abilities
+
+    ran = await dream(resources)
+
+    assert statuses(ran) == ["ok"] * 4
+    assert {call.prefill for call in model.calls} == {""}
+    assert {call.options["temperature"] for call in model.calls} == temperatures
+    answers = {d["answer"] for d in ran.state["attempts"][0]["dreams"]}
+    assert all(answer.startswith("When you drop a ball, ") for answer in answers) == begins
+    # The opener was forced: it says nothing of how sure the model is.
+    assert ran.state["attempts"][0]["dreams"][0]["confidence"] == pytest.approx(0.905, abs=0.001)
+
+
+async def test_what_a_branchs_model_wants_said_reaches_the_run(
+    resources: ScriptedResources, model: ScriptedModel
+) -> None:
+    model.script = lambda call: Say(dream_text(call), told={"notices": ["never probed"]})
+
+    ran = await dream(resources)
+
+    assert ran.state["notices"] == ["never probed"]
+    assert len(ran.of("notice")) == 4
+
+
 def only(expert: str, say: Callable[[Call], Say]) -> Callable[[Call], Say]:
     """One expert says this; the others dream as they should."""
     return lambda call: say(call) if call.expert == expert else Say(dream_text(call))
@@ -289,7 +329,7 @@ async def test_by_itself_as_in_studio_it_needs_only_a_question_time_after_time(
     assert dream_graph.name == "dream"
 
 
-LATE = st.sampled_from(["ok", "cut", "raise", "bug", "no usage", "slow"])
+LATE = st.sampled_from(["ok", "cut", "raise", "break", "bug", "no usage", "slow"])
 
 
 @given(
@@ -315,6 +355,7 @@ def test_no_run_spends_more_than_its_budget(  # noqa: PLR0917  # by name
             "ok": Say(text),
             "cut": Say("very " * 200),
             "raise": Say(text, error=ModelUnavailable("gone"), after=3),
+            "break": Say(text, error=ModelUnavailable("gone", transient=True), after=3),
             "bug": Say(text, error=KeyError("x"), after=5),
             "no usage": Say(text, usage=False, logprobs=False),
             "slow": Say(text, delay=0.002),

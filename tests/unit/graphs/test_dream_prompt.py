@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from typing import Any
 
@@ -12,8 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reverie.errors import OutputInvalid
-from reverie.graphs.dream_prompt import dream_prompt, read_dream
+from reverie.graphs.dream_prompt import dream_prompt, opening_for, read_dream
 from reverie.graphs.records import EXPERTS, Fact
+from reverie.models.profile import ModelProfile
 
 QUESTION = "What happens when you drop a ball?"
 
@@ -221,3 +223,72 @@ def test_triplets_of_another_form_are_left_out() -> None:
     text = '{"answer":"a","triplets":["abc",["x","y"],["x","y","z"],7]}'
 
     assert [t["what"] for t in read_dream(text, [])[1]] == ["x"]
+
+
+# -- models that cannot go on with a reply that was begun ----------------------------------------
+
+EMBEDDED = {"prefill": True, "schema_prefill": True, "json_schema": True, "schema_patterns": True}
+
+
+@pytest.mark.parametrize(
+    ("abilities", "opening"),
+    [
+        (EMBEDDED, "prefill"),
+        ({**EMBEDDED, "schema_prefill": False}, "pattern"),
+        ({**EMBEDDED, "prefill": False}, "pattern"),
+        ({"json_schema": True, "schema_patterns": True}, "pattern"),
+        ({"json_schema": True}, "free"),
+        ({"prefill": True, "json_schema": True}, "free"),
+        ({"schema_patterns": True}, "free"),
+        ({}, "free"),
+    ],
+)
+def test_how_a_models_answers_can_be_made_to_begin(abilities: Any, opening: str) -> None:
+    assert opening_for(ModelProfile(name="m", **abilities)) == opening
+
+
+@pytest.mark.parametrize("expert", EXPERTS)
+def test_where_no_reply_can_be_begun_the_schema_holds_the_beginning(expert: Any) -> None:
+    prompt = dream_prompt(QUESTION, expert, FACTS, own_triplets=False, opening="pattern")
+    answer = re.compile(prompt.schema["properties"]["answer"]["pattern"])
+
+    assert prompt.prefill == ""
+    assert prompt.opener.startswith("When you drop a ball, ")
+    assert answer.search(f"{prompt.opener} it falls, and then it bounces.")
+    assert not answer.search("It falls.")
+    assert not answer.search(f"{prompt.opener}")
+    assert not answer.search(f'{prompt.opener} it "falls".')
+
+
+def test_patterns_of_other_engines_name_no_classes_of_letters() -> None:
+    schema = dream_prompt("Why?", "causal", [], own_triplets=True, opening="pattern").schema
+    answer = re.compile(schema["properties"]["answer"]["pattern"])
+    part = re.compile(schema["properties"]["triplets"]["items"]["items"]["pattern"])
+
+    assert answer.search("Müllers Käse, says कि, falls.")
+    assert answer.search("天 falls!")
+    assert part.search("it falls 3 metres")
+    for refused in ("a\nb.", 'a "b".', "a\\ b.", "a  b.", ""):
+        assert not answer.search(refused)
+        assert not part.search(refused)
+
+
+@given(st.text(max_size=60))
+def test_any_opener_is_taken_literally(clause: str) -> None:
+    prompt = dream_prompt(
+        f"What happens when {clause}?", "causal", [], own_triplets=True, opening="pattern"
+    )
+    pattern = prompt.schema["properties"]["answer"]["pattern"]
+
+    opener = f"{prompt.opener} " if prompt.opener else ""
+    assert re.search(pattern, f"{opener}it falls.")
+    if prompt.opener:
+        assert not re.search(pattern, f"x{opener}it falls.")
+
+
+def test_where_patterns_are_not_obeyed_the_schema_has_none_and_the_answer_no_beginning() -> None:
+    prompt = dream_prompt(QUESTION, "causal", [], own_triplets=True, opening="free")
+
+    assert (prompt.opener, prompt.prefill) == ("", "")
+    assert "pattern" not in json.dumps(prompt.schema)
+    assert obeys({"answer": "It falls.", "triplets": [["a", "b", "c"]]}, prompt.schema)

@@ -6,6 +6,7 @@ import re
 
 import pytest
 
+from reverie.cli.view import RunView
 from reverie.errors import (
     BudgetExceeded,
     ConfigError,
@@ -76,6 +77,59 @@ async def test_chain_of_thought_reasons_and_then_concludes(
     assert [e["node"] for e in ran.state["ledger"]] == ["chain_of_thought"] * 2
 
 
+async def test_a_model_that_cannot_go_on_with_its_words_concludes_in_another_turn(
+    resources: ScriptedResources, model: ScriptedModel
+) -> None:
+    model.abilities = {}
+    says = iter(["It is heavy. So it falls.\nAnswer: never read", "Answer: It falls.\nNext:"])
+    model.script = lambda _: next(says)
+
+    ran = await run_graph(resources, strategy="chain_of_thought")
+
+    assert ran.state["answer"]["text"] == "It falls."
+    think, conclude = model.calls
+    assert conclude.prefill == ""
+    *first, thought, request = conclude.messages
+    assert first == list(think.messages)
+    assert (thought.type, thought.text) == ("ai", "It is heavy. So it falls.")
+    assert (request.type, request.text) == ("human", "Now write the answer in one short sentence.")
+    shown = "".join(event["text"] for event in ran.of("token"))
+    assert shown == "It is heavy. So it falls.\n\nAnswer: Answer: It falls.\nNext:"
+
+
+async def test_without_a_thought_the_next_turn_is_not_empty(
+    resources: ScriptedResources, model: ScriptedModel
+) -> None:
+    model.abilities = {}
+    says = iter(["Answer: 9", "9 balls."])
+    model.script = lambda _: next(says)
+
+    ran = await run_graph(resources, strategy="chain_of_thought")
+
+    assert ran.state["answer"]["text"] == "9 balls."
+    assert all(message.text for message in model.calls[1].messages)
+
+
+@pytest.mark.parametrize("abilities", [{}, {"prefill": True}])
+async def test_a_conclusion_that_breaks_off_is_shown_anew(
+    abilities: dict[str, bool], resources: ScriptedResources, model: ScriptedModel
+) -> None:
+    broken = ModelUnavailable("gone", transient=True)
+    says = iter(
+        [Say("Heavy things fall."), Say("It fell", error=broken, after=1), Say("It falls.")]
+    )
+    model.abilities = abilities
+    model.script = lambda _: next(says)
+
+    ran = await run_graph(resources, strategy="chain_of_thought")
+
+    view = RunView("")
+    for event in ran.events:
+        view.take(event)  # type: ignore[arg-type]  # the events of the real graph
+    assert "".join(view.attempt.text.split()) == "Heavythingsfall.Answer:Itfalls."
+    assert ran.of("budget")[-1]["cost"]["spent"]["calls"] == 3
+
+
 async def test_a_model_that_answers_at_once_needs_no_thought(
     resources: ScriptedResources, model: ScriptedModel
 ) -> None:
@@ -127,11 +181,13 @@ async def test_a_bug_is_a_typed_error_too(
     assert "bug in Reverie" in caught.value.hint
 
 
+@pytest.mark.parametrize("able", [True, False])
 @pytest.mark.parametrize("name", ["direct", "chain_of_thought", "dream"])
 async def test_the_smallest_budget_that_an_error_names_works(
-    name: str, resources: ScriptedResources, model: ScriptedModel
+    name: str, able: bool, resources: ScriptedResources, model: ScriptedModel
 ) -> None:
     """Through the whole graph, and one token less does not."""
+    model.abilities = model.abilities if able else {}
     model.script = lambda call: Say("word. " * 200) if call.schema is None else dream_of(call)
 
     with pytest.raises(BudgetExceeded) as caught:
