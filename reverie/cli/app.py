@@ -12,10 +12,12 @@ import typer
 
 from reverie.cli.ask import ask
 from reverie.cli.config import config
+from reverie.cli.doctor import doctor
 from reverie.cli.feedback import feedback
 from reverie.cli.fetch import fetch
 from reverie.cli.graph import graph
 from reverie.cli.studio import studio
+from reverie.cli.up import up
 from reverie.cli.version import installed, version
 
 app = typer.Typer(
@@ -28,6 +30,8 @@ app = typer.Typer(
 
 app.command()(ask)
 app.command()(fetch)
+app.command()(up)
+app.command()(doctor)
 app.command()(feedback)
 app.command()(graph)
 app.command()(config)

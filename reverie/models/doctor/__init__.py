@@ -1,0 +1,1 @@
+"""The doctor: finds out what a model server can really do, by asking it."""

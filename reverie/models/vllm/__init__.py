@@ -1,0 +1,1 @@
+"""vLLM as a supervised child: found, started, watched, and stopped with everything it started."""
