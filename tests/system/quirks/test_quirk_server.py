@@ -52,7 +52,8 @@ def test_a_port_can_be_used_again_and_not_twice(server: QuirkServer) -> None:
 
 
 def test_tls(client_for: Any, tmp_path: Path) -> None:
-    trustme = pytest.importorskip("trustme", reason="makes the certificates")
+    import trustme
+
     authority = trustme.CA()
     certificate = authority.issue_cert("127.0.0.1")
     chain, key, bundle = tmp_path / "chain.pem", tmp_path / "key.pem", tmp_path / "ca.pem"
