@@ -123,7 +123,10 @@ def confidence_text(result: Result) -> str:
 def answered_by(result: Result) -> str:
     """Who answered how many calls; empty when it was the one model that there is."""
     answered = [use for use in result.backends if use["calls"]]
-    if len(answered) < 2 and not any(use["passed_over"] for use in result.backends):
+    passed_over = any(use["passed_over"] for use in result.backends)
+    # Another than the model that was asked for may be on another machine: that is always said.
+    other = any(use["name"] != result.model for use in answered)
+    if len(answered) < 2 and not passed_over and not other:
         return ""
     return ", ".join(f"{clean(use['name'])} ({counted(use['calls'], 'call')})" for use in answered)
 

@@ -170,6 +170,7 @@ def used(name: str, calls: int, *passed_over: str) -> dict[str, Any]:
     ("backends", "line"),
     [
         ([used("smollm2", 4)], ""),
+        ([used("http://a/v1", 2)], "http://a/v1 (2 calls)"),
         ([used("http://a/v1", 0, "refused"), used("smollm2", 1)], "smollm2 (1 call)"),
         (
             [used("http://a/v1", 3), used("smollm2", 1)],
