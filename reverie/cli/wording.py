@@ -125,7 +125,8 @@ def answered_by(result: Result) -> str:
     answered = [use for use in result.backends if use["calls"]]
     passed_over = any(use["passed_over"] for use in result.backends)
     # Another than the model that was asked for may be on another machine: that is always said.
-    other = any(use["name"] != result.model for use in answered)
+    asked = result.model.partition("#")[0]
+    other = any(use["name"].partition("#")[0] != asked for use in answered)
     if len(answered) < 2 and not passed_over and not other:
         return ""
     return ", ".join(f"{clean(use['name'])} ({counted(use['calls'], 'call')})" for use in answered)

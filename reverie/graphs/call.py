@@ -208,9 +208,7 @@ class _Call:
         over = written.backend["passed_over"] if written.backend else []
         usage = written.usage
         answered: BackendUse = {
-            "name": written.backend["name"]
-            if written.backend
-            else self._model.reverie_profile.name,
+            "name": written.backend["name"] if written.backend else self._model.place,
             "calls": usage["calls"],
             "tokens_in": usage["tokens_in"],
             "tokens_out": usage["tokens_out"],

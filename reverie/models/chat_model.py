@@ -29,6 +29,11 @@ class ChatModel(BaseChatModel):
         """What the model is known to be able to do."""
 
     @property
+    def place(self) -> str:
+        """Where it runs and what it is called there, as results name it."""
+        return self.reverie_profile.name
+
+    @property
     def counts_exactly(self) -> bool:
         """Whether ``count_tokens`` is exact; otherwise it is an upper bound."""
         return True
