@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
 from contextlib import aclosing
+from copy import deepcopy
 from pathlib import Path
 from typing import Any, Self, TypeVar
 from weakref import finalize
@@ -17,7 +18,7 @@ from langchain_core.outputs import ChatGenerationChunk, ChatResult
 from langchain_core.runnables import Runnable
 from langchain_core.tools import BaseTool
 from langchain_core.utils.function_calling import convert_to_openai_tool
-from pydantic import ConfigDict, Field, PrivateAttr, SecretStr
+from pydantic import ConfigDict, Field, PrivateAttr, SecretStr, field_validator
 
 from reverie.errors import ConfigError
 from reverie.models.chat_model import ChatModel
@@ -28,11 +29,29 @@ from reverie.models.structured_output import Method, structured_output
 from reverie.models.wire.call import Call
 from reverie.models.wire.client import ModelClient
 from reverie.models.wire.connection import Connection
-from reverie.models.wire.endpoint import Endpoint
+from reverie.models.wire.endpoint import Endpoint, plain_address
 from reverie.models.wire.exchange import Exchange
 from reverie.models.wire.messages import to_wire
 
 T = TypeVar("T")
+
+_OF_CONNECTION = frozenset(
+    {
+        "address",
+        "api_key",
+        "headers",
+        "ca_bundle",
+        "proxy",
+        "home",
+        "window",
+        "timeout",
+        "idle_timeout",
+        "connect_timeout",
+        "max_retries",
+        "max_connections",
+    }
+)
+"""Fields by which the connection is made."""
 
 
 class ServedChatModel(ChatModel):
@@ -96,10 +115,52 @@ class ServedChatModel(ChatModel):
     _lock: threading.Lock = PrivateAttr(default_factory=threading.Lock)
     _loop: LoopThread = PrivateAttr(default_factory=lambda: LoopThread("reverie-served-model"))
 
+    @field_validator("address")
+    @classmethod
+    def _plain(cls, address: str) -> str:
+        return plain_address(address)
+
     def model_post_init(self, context: Any, /) -> None:
         """See to it that the loop for calls without one ends with the model."""
         super().model_post_init(context)
         finalize(self, self._loop.close)
+
+    # -- copies and changes --------------------------------------------------------------------
+
+    def __copy__(self) -> Self:
+        """A model with connections and a thread of its own."""
+        copied = super().__copy__()
+        copied._begin_anew()  # noqa: SLF001  # of its own kind
+        return copied
+
+    def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
+        copied = self.__copy__()
+        for name, value in self.__dict__.items():
+            copied.__dict__[name] = deepcopy(value, memo)
+        return copied
+
+    def __getstate__(self) -> dict[Any, Any]:
+        raise TypeError(
+            "a served model cannot be pickled, for it holds keys and connections: make it anew "
+            "from its address"
+        )
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        super().__setattr__(name, value)
+        if name in _OF_CONNECTION:
+            self._forget()
+
+    def _begin_anew(self) -> None:
+        self._lock = threading.Lock()
+        self._loop = LoopThread("reverie-served-model")
+        self._forget()
+        finalize(self, self._loop.close)
+
+    def _forget(self) -> None:
+        """Ask another server from now on, or the same one in another way."""
+        self._connection = None
+        self._book = None
+        self._clients = {}
 
     # -- what it is ----------------------------------------------------------------------------
 
@@ -109,7 +170,18 @@ class ServedChatModel(ChatModel):
 
     @property
     def _identifying_params(self) -> dict[str, Any]:
-        return {"address": self.address, "model": self.model, "temperature": self.temperature}
+        """What makes replies differ: the key of LangChain's cache, and part of its traces."""
+        return {
+            "address": self.address,
+            "model": self.model,
+            "temperature": self.temperature,
+            "top_p": self.top_p,
+            "max_tokens": self.max_tokens,
+            "seed": self.seed,
+            "stop": self.stop,
+            "logprobs": self.logprobs,
+            "extra_body": self.extra_body,
+        }
 
     def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> LangSmithParams:
         params = super()._get_ls_params(stop=stop, **kwargs)
@@ -128,12 +200,16 @@ class ServedChatModel(ChatModel):
         return self._loop.run(self._client().profile()) if known is None else known.profile
 
     @property
+    def place(self) -> str:
+        return f"{self.address}#{self.reverie_profile.name}"
+
+    @property
     def counts_exactly(self) -> bool:
         return bool(self.reverie_profile.counter)
 
     def count_tokens(self, messages: Sequence[BaseMessage], prefill: str = "") -> int:
         """How many prompt tokens a call with these messages costs: counted by the server where it
-        can, else an upper bound of one token for two characters. Blocks.
+        can, else an upper bound, mostly about twice as much. Blocks.
         """
         return self._loop.run(self._client().count(to_wire(messages), prefill))
 
@@ -151,7 +227,8 @@ class ServedChatModel(ChatModel):
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> AsyncIterator[ChatGenerationChunk]:
-        async with aclosing(self._chunks(messages, stop, kwargs)) as chunks:
+        exchange = await self._exchange(messages, stop, kwargs)
+        async with aclosing(exchange.chunks()) as chunks:
             async for chunk in chunks:
                 if run_manager:
                     await run_manager.on_llm_new_token(chunk.text, chunk=chunk)
@@ -164,7 +241,9 @@ class ServedChatModel(ChatModel):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> Iterator[ChatGenerationChunk]:
-        for chunk in self._loop.iterate(self._chunks(messages, stop, kwargs)):
+        call = self._call(stop, kwargs)
+        exchange = Exchange(self._client(call.model), messages, call)
+        for chunk in self._loop.iterate(exchange.chunks()):
             if run_manager:
                 run_manager.on_llm_new_token(chunk.text, chunk=chunk)
             yield chunk
@@ -255,17 +334,19 @@ class ServedChatModel(ChatModel):
 
     # -- inside --------------------------------------------------------------------------------
 
-    def _chunks(
-        self, messages: list[BaseMessage], stop: list[str] | None, given: dict[str, Any]
-    ) -> AsyncGenerator[ChatGenerationChunk, None]:
-        call = self._call(stop, given)
-        return Exchange(self._client(call.model), messages, call).chunks()
-
     async def _result(
         self, messages: list[BaseMessage], stop: list[str] | None, given: dict[str, Any]
     ) -> ChatResult:
+        return await (await self._exchange(messages, stop, given)).result()
+
+    async def _exchange(
+        self, messages: list[BaseMessage], stop: list[str] | None, given: dict[str, Any]
+    ) -> Exchange:
         call = self._call(stop, given)
-        return await Exchange(self._client(call.model), messages, call).result()
+        client = self._clients.get(call.model or self.model)
+        if client is None:  # what it imports would hold up the event loop
+            client = await asyncio.to_thread(self._client, call.model)
+        return Exchange(client, messages, call)
 
     def _call(self, stop: list[str] | None, given: dict[str, Any]) -> Call:
         defaults = {
@@ -296,7 +377,7 @@ class ServedChatModel(ChatModel):
 
     def _endpoint(self) -> Endpoint:
         return Endpoint(
-            address=self.address.rstrip("/"),
+            address=self.address,
             key=self.api_key.get_secret_value() if self.api_key else "",
             headers={name: value.get_secret_value() for name, value in self.headers.items()},
             ca_bundle=self.ca_bundle,

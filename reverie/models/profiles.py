@@ -147,6 +147,8 @@ class ProfileBook:
             )
             newer = stored.probed is not None and observed is not None and stored.probed > observed
             was = stored.profile.model_dump().get(field)
+            if isinstance(was, tuple):  # what another process found out meanwhile stays
+                value = tuple(dict.fromkeys((*was, *value)))
             profile = _changed(stored.profile, field, value)
             if newer or profile == stored.profile:
                 return stored

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from reverie.errors import ConfigError, ModelRejected
 from reverie.models.presets import find_preset, presets, split_preset
 from reverie.models.profiles import normalised
+from reverie.models.wire.endpoint import plain_address
 
 if TYPE_CHECKING:
     from pydantic import SecretStr
@@ -26,7 +27,7 @@ def served_place(name: str) -> tuple[str, str, Preset | None]:
     """
     if name.startswith(("http://", "https://")):
         address, _, model = name.partition("#")
-        return normalised(address), model, None
+        return plain_address(address), model, None
     found = split_preset(name)
     if found is None:
         raise ConfigError(

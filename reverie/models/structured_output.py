@@ -53,7 +53,8 @@ def structured_output(
 
         messages = model.messages_of(given)
         try:
-            reply, parsed = await obtain(messages, ask, form.reader(chosen))
+            who = f"{model.model or 'the model'} at {model.address}"
+            reply, parsed = await obtain(messages, ask, form.reader(chosen), who=who)
         except OutputInvalid as error:
             if not include_raw:
                 raise

@@ -32,7 +32,7 @@ _WITHOUT: Final[Mapping[str, str]] = {
     "prefill": "The model is asked in words to go on.",
     "schema_prefill": "Where a schema is given, replies are not begun.",
     "embeddings": "Texts are embedded by the packaged model.",
-    "counter": "Prompts are taken for one token per two characters, an upper bound.",
+    "counter": "Prompts are counted by an upper bound, about twice what English has.",
 }
 _TOOLS: Final[Mapping[str, str]] = {
     "forced": "Tools are sent where a call is required, and left out elsewhere.",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -23,6 +24,21 @@ _REQUEST = (
     "parallel_tool_calls",
     "response_format",
 )
+
+
+_KINDS: Mapping[str, tuple[tuple[type, ...], str]] = {
+    "max_tokens": ((int,), "a whole number"),
+    "n": ((int,), "a whole number"),
+    "seed": ((int,), "a whole number"),
+    "top_logprobs": ((int,), "a whole number"),
+    "temperature": ((int, float), "a number"),
+    "top_p": ((int, float), "a number"),
+    "timeout": ((int, float), "a number of seconds"),
+    "logprobs": ((bool,), "true or false"),
+    "parallel_tool_calls": ((bool,), "true or false"),
+    "prefill": ((str,), "a text"),
+}
+"""The types of options, and how they are said."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,18 +72,20 @@ class Call:
             elif name in _OWN:
                 own[name] = value
             elif name == "tools":
+                _require(value is None or isinstance(value, list | tuple), name, value, "a list")
                 options["tools"] = tuple(value or ())
             elif name == "extra_body":
+                _require(value is None or isinstance(value, Mapping), name, value, "a mapping")
                 extra.update(value or {})
             elif not name.startswith("ls_"):  # LangSmith's own
                 extra[name] = value
         stops = own.get("stop_sequences") if stop is None else stop
         if stops is not None:
             options["stop"] = (stops,) if isinstance(stops, str) else tuple(stops)
-        if options.get("prefill") and options.get("response_format"):
+        _check(options | {"timeout": own.get("timeout")})
+        if options.get("prefill") and _has_form(options):
             # The reply has to obey the schema from its first character on.
             options["prefill"] = ""
-        _check(options)
         return cls(
             options={name: value for name, value in options.items() if value is not None},
             model=own.get("model") or "",
@@ -79,9 +97,9 @@ class Call:
     @property
     def schema(self) -> Mapping[str, Any] | None:
         """The JSON schema that the reply has to obey; empty for any JSON object."""
-        form = self.options.get("response_format")
-        if not form or form.get("type") == "text":
+        if not _has_form(self.options):
             return None
+        form = self.options["response_format"]
         if form["type"] == "json_object":
             return {"type": "object"}
         schema: Mapping[str, Any] = form["json_schema"]["schema"]
@@ -93,12 +111,19 @@ class Call:
 
 
 def _check(options: Mapping[str, Any]) -> None:
-    most = options.get("max_tokens")
-    if most is not None and most < 1:
-        raise ConfigError(f"max_tokens is {most}, and a reply has at least 1", hint="leave it out")
-    n = options.get("n")
-    if n is not None and n < 1:
-        raise ConfigError(f"n is {n}, and there is at least 1 reply", hint="leave it out")
+    for name, (kinds, said) in _KINDS.items():
+        value = options.get(name)
+        if value is not None:
+            _require(type(value) in kinds, name, value, said)  # True is an int, too
+            if isinstance(value, float):
+                _require(math.isfinite(value), name, value, said)
+    for name, least in (("max_tokens", 1), ("n", 1), ("top_logprobs", 0)):
+        value = options.get(name)
+        _require(value is None or value >= least, name, value, f"at least {least}")
+    for text in options.get("stop") or ():
+        _require(isinstance(text, str), "stop", text, "made of strings")
+    for tool in options.get("tools") or ():
+        _require(isinstance(tool, Mapping), "tools", tool, "made of OpenAI's descriptions of tools")
     form = options.get("response_format")
     if form is None:
         return
@@ -109,4 +134,17 @@ def _check(options: Mapping[str, Any]) -> None:
         raise ConfigError(
             f"response_format {form!r} is not of OpenAI's form",
             hint='give {"type": "json_schema", "json_schema": {"schema": {...}}}',
+        )
+
+
+def _has_form(options: Mapping[str, Any]) -> bool:
+    form = options.get("response_format") or {"type": "text"}
+    return bool(form["type"] != "text")
+
+
+def _require(fits: bool, name: str, value: Any, said: str) -> None:
+    if not fits:
+        shown = repr(value)[:80]
+        raise ConfigError(
+            f"{name} is {shown}, and is to be {said}", hint="correct it, or leave it out"
         )

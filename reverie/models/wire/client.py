@@ -181,14 +181,15 @@ class ModelClient:
 
     async def correct(self, changes: list[Change]) -> None:
         """Change the profile, here and in the book, and note it for a person."""
-        for field, value, why in changes:
+        for field, found, why in changes:
+            value = found
             with self._lock:
                 stored = self._stored
                 if stored is None:
                     continue
                 was = getattr(stored.profile, field)
                 if isinstance(was, tuple):  # what another call found out meanwhile stays
-                    value = tuple(dict.fromkeys((*was, *value)))
+                    value = tuple(dict.fromkeys((*was, *found)))
                 if was == value:
                     continue
                 if not isinstance(was, tuple):
@@ -198,8 +199,7 @@ class ModelClient:
                     update={"profile": profile.model_copy(update={field: value})}
                 )
                 self._notices.setdefault(
-                    f"the profile of {self.address} was corrected: {why} "
-                    f"({field}: {_said(value)})",
+                    f"the profile of {self.address} was corrected: {why} ({field}: {_said(value)})",
                     False,
                 )
             await self._store(field, value, why, profile)
@@ -378,7 +378,7 @@ class ModelClient:
             transient=True,
         )
 
-    def _not_a_reply(self, error: Exception) -> ModelUnavailable:
+    def _not_a_reply(self, error: Exception) -> ReverieError:
         said = one_line(str(error), 300) if isinstance(error, ValueError) else type(error).__name__
         failure = ModelUnavailable(
             f"{self.address} sent something that is no reply: {said}",

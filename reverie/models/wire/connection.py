@@ -8,11 +8,12 @@ import random
 import threading
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 from weakref import finalize
 
 from reverie.errors import ReverieError
-from reverie.models.wire.endpoint import Endpoint
+from reverie.models.wire.endpoint import Endpoint, require_proxy
 from reverie.models.wire.format import Documents
 from reverie.models.wire.secrecy import Secrets
 
@@ -44,7 +45,8 @@ class Connection:
     """
 
     def __init__(self, endpoint: Endpoint) -> None:
-        import reverie.models.wire.failures  # here, not within an event loop
+        require_proxy(endpoint.proxy)
+        import reverie.models.wire.failures  # noqa: F401  # here, not within an event loop
         from reverie.models.wire.sdk import request_headers
 
         self.endpoint = endpoint
@@ -55,6 +57,7 @@ class Connection:
         guard = self.secrets.guard_logs()
         if guard is not None:
             finalize(self, guard.lift)
+        finalize(self, _abandon, self._clients).atexit = False
 
     async def get(self, path: str, *, seconds: float | None = None) -> Any:
         """The JSON at ``path``, under the address, or under the server's root if it begins with
@@ -152,7 +155,8 @@ class Connection:
         began = time.monotonic()
         until = began + self._seconds(seconds)
         attempt = 0
-        while True:
+        failure: ReverieError | None = None
+        while failure is None:
             try:
                 client = await self._client()
                 left = until - time.monotonic()
@@ -164,8 +168,8 @@ class Connection:
                 late = time.monotonic() + wait >= until
                 if attempt > self.endpoint.retries or late or not in_passing(error):
                     failure = self._typed(error, began)
-                    break
-            await asyncio.sleep(wait)
+            if failure is None:
+                await asyncio.sleep(wait)
         raise failure  # not in the handler: its context would be what may show a secret
 
     def _typed(self, error: Exception, began: float) -> ReverieError:
@@ -227,6 +231,17 @@ async def _closing(
             if loop in clients and clients[loop][0] is client:
                 del clients[loop]
         await client.close()
+
+
+def _abandon(clients: Clients) -> None:
+    """Close the sockets of a connection that nobody holds any more, each in its own loop."""
+    for loop, (_, closing) in list(clients.items()):
+        with suppress(RuntimeError):  # the loop has ended
+            loop.call_soon_threadsafe(lambda closing: asyncio.ensure_future(_end(closing)), closing)
+
+
+async def _end(closing: AsyncGenerator[None, None]) -> None:
+    await closing.aclose()
 
 
 async def _whole(events: Events) -> Any:

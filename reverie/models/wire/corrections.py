@@ -33,19 +33,12 @@ def after_refusal(
 ) -> list[Change]:
     """What to change so that the request, asked again, may be taken; nothing when it cannot be."""
     if isinstance(error, ContextOverflow):
-        if error.window and error.window != profile.window:
-            return [("window", error.window, f"a refusal named {error.window} tokens")]
-        return []
-    field = error.field
-    if field == "wire":
-        other = "responses" if profile.wire == "chat" else "chat"
-        return [("wire", other, "the server said that it speaks the other one")]
-    if field in ("max_tokens", "max_completion_tokens") and field in body:
-        other = "max_completion_tokens" if field == "max_tokens" else "max_tokens"
-        return [("max_tokens_field", other, f"the server refused {field}")]
-    name = field.partition(".")[0]
-    if name == "tool_choice" and profile.tools == "native" and "tools" in body:
-        return [("tools", "forced", "it takes tools only where a call is required")]
+        known = error.window in (None, profile.window)
+        why = f"a refusal named {error.window} tokens"
+        return [] if known else [("window", error.window, why)]
+    name = error.field.partition(".")[0]
+    if change := _exchanged(name, profile, body):
+        return [change]
     if name == "response_format" and "text" in body:
         name = "text"  # as Responses calls it
     # Without tools the answer would be to another question.
@@ -54,11 +47,27 @@ def after_refusal(
     return []
 
 
+def _exchanged(name: str, profile: ModelProfile, body: Mapping[str, Any]) -> Change | None:
+    """The change when the server wants the same said in another way."""
+    if name == "wire":
+        other = "responses" if profile.wire == "chat" else "chat"
+        return ("wire", other, "the server said that it speaks the other one")
+    if name in ("max_tokens", "max_completion_tokens") and name in body:
+        other = "max_completion_tokens" if name == "max_tokens" else "max_tokens"
+        return ("max_tokens_field", other, f"the server refused {name}")
+    if name == "tool_choice" and profile.tools == "native" and "tools" in body:
+        return ("tools", "forced", "it takes tools only where a call is required")
+    return None
+
+
 def _without(name: str, profile: ModelProfile, body: Mapping[str, Any]) -> list[Change]:
     """What to change so that requests do not hold ``name`` any more."""
     why = f"the server refused {name}"
     if name in ("response_format", "text"):
-        form = body[name].get("format", body[name])
+        form = body[name]
+        form = form.get("format", form) if isinstance(form, Mapping) else None
+        if not isinstance(form, Mapping):  # the caller's own, from extra_body
+            return []
         switch = "json_schema" if form.get("type") == "json_schema" else "json_object"
         return [(switch, False, why)] if getattr(profile, switch) else []
     changes: list[Change] = [("refuses", (*profile.refuses, name), why)]

@@ -101,9 +101,12 @@ class TokenCounter:
             "//apply-template", {"messages": messages}, seconds=seconds
         )
         left = until - time.monotonic()
-        return await self._text(str(written["prompt"]) + prefill, profile, left)
+        return await self._text(str(written["prompt"]) + prefill, profile, left, whole=True)
 
-    async def _text(self, text: str, profile: ModelProfile, seconds: float) -> int:
+    async def _text(
+        self, text: str, profile: ModelProfile, seconds: float, *, whole: bool = False
+    ) -> int:
+        """``whole``: the text is a prompt, in which control tokens are what they say."""
         if profile.counter == "vllm":
             body: dict[str, Any] = {
                 "model": profile.name,
@@ -111,7 +114,8 @@ class TokenCounter:
                 "add_special_tokens": False,
             }
             return await self._count(body, seconds)
-        told = await self._connection.post("//tokenize", {"content": text}, seconds=seconds)
+        body = {"content": text, "add_special": whole, "parse_special": whole}
+        told = await self._connection.post("//tokenize", body, seconds=seconds)
         return len(told["tokens"])
 
     async def _count(self, body: dict[str, Any], seconds: float) -> int:

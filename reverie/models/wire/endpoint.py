@@ -4,8 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import urlsplit
+
+from reverie.errors import ConfigError
+
+_PROXIES = ("http", "https", "socks5", "socks5h")
+
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
@@ -47,6 +53,51 @@ class Endpoint:
         """What must never be shown: the key, header values, and a proxy's password."""
         found = [self.key, *self.headers.values()]
         if self.proxy:
-            parts = urlsplit(self.proxy)
-            found += [parts.password or ""]
+            # Not by urlsplit: a proxy's address that is none may hold a password all the same.
+            user, at, _ = self.proxy.rpartition("@")
+            found += [user.rpartition("//")[2].partition(":")[2]] if at else []
         return tuple(dict.fromkeys(value for value in found if value))
+
+
+def plain_address(address: str) -> str:
+    """``address`` in the one way in which it is written.
+
+    Raises ConfigError when it is none, and when it holds a password: addresses are shown.
+    """
+    from reverie.models.profiles import normalised
+
+    if "@" in address:
+        raise ConfigError(
+            "the address of a model server holds a user name or password, and addresses are shown",
+            hint="give them in a header of their own (model.headers), as Authorization",
+        )
+    plain = normalised(address)
+    if not plain.startswith(("http://", "https://")):
+        raise ConfigError(
+            f"{address!r} is not the address of a server",
+            hint="it begins with http:// or https://",
+        )
+    return plain
+
+
+def require_proxy(proxy: str) -> None:
+    """Raise ConfigError for what is no address of a proxy that can be used."""
+    if not proxy:
+        return
+    scheme = ""
+    try:
+        parts = urlsplit(proxy)
+        if parts.scheme in _PROXIES and parts.hostname and parts.port != 0:
+            scheme = parts.scheme
+    except ValueError:
+        pass  # no number for a port, a bracket that does not close
+    if not scheme:  # not shown: it may hold a password
+        raise ConfigError(
+            "the proxy's address is none",
+            hint=f"write model.proxy as in http://HOST:PORT; it begins with {', '.join(_PROXIES)}",
+        )
+    if scheme.startswith("socks") and find_spec("socksio") is None:
+        raise ConfigError(
+            f"for a proxy that begins with {scheme}, a package is missing",
+            hint="pip install socksio",
+        )

@@ -10,18 +10,18 @@ from dataclasses import replace
 from typing import Any, Literal
 
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, HumanMessage
+from langchain_core.messages.tool import tool_call_chunk
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 
 from reverie.errors import OutputInvalid
 from reverie.models.profile import ModelProfile
-from reverie.models.structured import instruction, obtain, read_json
+from reverie.models.structured import instruction, obtain, prepare_to_check, read_json
 from reverie.models.wire.call import Call
 from reverie.models.wire.chunks import chunk_of, last_chunk, message_of
 from reverie.models.wire.client import ModelClient, Remade
 from reverie.models.wire.gathered import gathered
 from reverie.models.wire.messages import to_wire
 from reverie.models.wire.piece import Piece, Request
-
 
 _THOUGHT = "</think>"
 
@@ -150,9 +150,7 @@ class Exchange:
 
         def remade(request: Request, profile: ModelProfile) -> Request:
             again = self._request(messages, profile)
-            return replace(
-                request, messages=again.messages, response_format=again.response_format
-            )
+            return replace(request, messages=again.messages, response_format=again.response_format)
 
         return remade
 
@@ -188,6 +186,7 @@ class Exchange:
         ended_early = piece.finish in ("length", "content_filter") or call.options.get("stop")
         if ended_early or piece.tools or piece.refusal or not _holds(profile, call):
             return None
+        await prepare_to_check()
         try:
             read_json(piece.text, call.schema)
         except ValueError as error:
@@ -240,7 +239,17 @@ def _as_stream(message: AIMessage, notices: Sequence[str]) -> list[ChatGeneratio
     """A whole reply as a stream of two chunks."""
     told = dict(message.response_metadata)
     text = AIMessageChunk(
-        content=str(message.text), additional_kwargs=dict(message.additional_kwargs)
+        content=str(message.text),
+        additional_kwargs=dict(message.additional_kwargs),
+        tool_call_chunks=[
+            tool_call_chunk(
+                name=call["name"],
+                args=call["args"] if isinstance(call["args"], str) else json.dumps(call["args"]),
+                id=call["id"],
+                index=index,
+            )
+            for index, call in enumerate([*message.tool_calls, *message.invalid_tool_calls])
+        ],
     )
     if "logprobs" in told:
         text.response_metadata["logprobs"] = told.pop("logprobs")

@@ -28,6 +28,8 @@ _KEY_HINT = (
 )
 
 
+_NO_TIME = 0.01
+"""Seconds in which nothing can have been asked."""
 _LONGEST_SAYING = 400
 """Characters of a server's own words that a message repeats."""
 
@@ -142,6 +144,13 @@ def _unreachable(
     for cause in _chain(error):
         if isinstance(cause, httpx2.LocalProtocolError):
             return _unwritable(cause, endpoint, seconds)
+        if endpoint.proxy and isinstance(cause, _NOBODY_THERE):
+            return ModelUnavailable(
+                f"the proxy on the way to {endpoint.address} does not answer: "
+                f"{getattr(cause, 'strerror', None) or type(cause).__name__}",
+                hint="see whether it runs, and check model.proxy",
+                transient=True,
+            )
         for kind, said, hint, transient in _CONNECTIONS:
             if isinstance(cause, kind):
                 words = {
@@ -159,6 +168,9 @@ def _unreachable(
         transient=True,
     )
 
+
+_NOBODY_THERE = (socket.gaierror, ConnectionRefusedError, httpx2.ConnectTimeout)
+"""What connecting raises, to the proxy where there is one."""
 
 _CONNECTIONS: tuple[tuple[type[BaseException], str, str, bool], ...] = (
     (
@@ -204,6 +216,12 @@ _CONNECTIONS: tuple[tuple[type[BaseException], str, str, bool], ...] = (
 
 
 def _too_slow(_: TimeoutError, endpoint: Endpoint, seconds: float) -> ReverieError:
+    if seconds < _NO_TIME:
+        return ModelUnavailable(
+            f"no time was left to ask {endpoint.address}",
+            hint="give it more time (--seconds, server.deadline_seconds)",
+            transient=True,
+        )
     return ModelUnavailable(
         f"{endpoint.address} did not finish within {seconds:.1f} s",
         hint="give it more time (--seconds, server.deadline_seconds), or ask for fewer tokens",

@@ -6,6 +6,7 @@ import asyncio
 from typing import Any
 
 from reverie.errors import KnowledgeUnavailable, ModelRejected, ModelUnavailable
+from reverie.models.model_name import may_chat, parameters_in
 from reverie.models.presets import recognise, starting_profile
 from reverie.models.profiles import ProfileBook, StoredProfile
 from reverie.models.wire.connection import Connection
@@ -48,7 +49,7 @@ async def identify(
                 f"{address} serves no model",
                 hint="load one there, or name one it can load, as in ADDRESS#MODEL",
             )
-        model = entries[0]["id"]
+        model = next((e["id"] for e in entries if may_chat(e["id"])), entries[0]["id"])
         if book is not None:
             stored = await asyncio.to_thread(_find, book, address, model)
             if stored is not None:
@@ -56,9 +57,7 @@ async def identify(
     preset = recognise(document, address=address)
     profile = starting_profile(model, preset)
     entry = next((e for e in entries if e.get("id") == model), {})
-    window = entry.get("max_model_len")
-    if isinstance(window, int) and window > 0:
-        profile = profile.model_copy(update={"window": window})
+    profile = profile.model_copy(update=_told(entry, model))
     return (
         StoredProfile(
             address=address,
@@ -69,6 +68,18 @@ async def identify(
         ),
         False,
     )
+
+
+def _told(entry: dict[str, Any], model: str) -> dict[str, int]:
+    """Window and size, where the list of models tells them."""
+    told: dict[str, int] = {}
+    window = entry.get("max_model_len")
+    if isinstance(window, int) and window > 0:
+        told["window"] = window
+    for name in (model, entry.get("root")):
+        if isinstance(name, str) and (size := parameters_in(name)):
+            told.setdefault("parameters", size)
+    return told
 
 
 def unknown_server(stored: StoredProfile) -> str:

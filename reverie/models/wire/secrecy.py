@@ -6,7 +6,6 @@ import base64
 import html
 import json
 import logging
-import os
 import re
 import traceback
 from collections.abc import Iterator, Sequence
@@ -161,8 +160,14 @@ def _without_beginning(text: str, value: str) -> str:
     begun = value[:_SHORTEST_CUT]
     place = text.rfind(begun)
     while place >= 0:
-        end = place + len(os.path.commonprefix([text[place : place + len(value)], value]))
+        end = place + _same(text[place : place + len(value)], value)
         if text[end : end + 1] in _CUT:
             text = text[:place] + STRUCK + text[end:]
         place = text.rfind(begun, 0, place)
     return text
+
+
+def _same(one: str, other: str) -> int:
+    """How many characters two texts have in common at their beginning."""
+    pairs = enumerate(zip(one, other, strict=False))
+    return next((place for place, (a, b) in pairs if a != b), min(len(one), len(other)))

@@ -7,7 +7,7 @@ import json
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pytest
 
@@ -84,11 +84,9 @@ class RawServer:
     functions of the request's head.
     """
 
-    MODELS = {"object": "list", "data": [{"id": "toy"}]}
-
     def __init__(self) -> None:
         self.answer: Any = b""
-        self.listed: Any = self.reply(self.MODELS)
+        self.listed: Any = self.reply({"object": "list", "data": [{"id": "toy"}]})
         self._ready = threading.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()), daemon=True)
 
@@ -111,7 +109,7 @@ class RawServer:
         lines = [f"data: {json.dumps(document)}\n\n" for document in documents]
         return cls.http("".join([*lines, "data: [DONE]\n\n"]).encode(), "text/event-stream")
 
-    def __enter__(self) -> RawServer:
+    def __enter__(self) -> Self:
         self._thread.start()
         assert self._ready.wait(5)
         return self
