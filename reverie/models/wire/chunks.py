@@ -12,8 +12,16 @@ from langchain_core.outputs import ChatGenerationChunk
 
 from reverie.models.wire.piece import Piece, TokenLogprob, Tokens
 
-_KEPT = ("id", "system_fingerprint", "token_ids", "prompt_token_ids", "prompt_logprobs")
-"""What of a piece's ``extra`` a message's ``response_metadata`` keeps."""
+_KEPT: dict[str, type] = {
+    "id": str,
+    "system_fingerprint": str,
+    "token_ids": list,
+    "prompt_token_ids": list,
+    "prompt_logprobs": list,
+}
+"""What of a piece's ``extra`` a message's ``response_metadata`` keeps, if it is what it should be:
+LangChain cannot put chunks together in which it is something else each time.
+"""
 
 
 def chunk_of(piece: Piece) -> ChatGenerationChunk:
@@ -91,7 +99,11 @@ def _metadata(piece: Piece, finish: str, model: str, notices: Sequence[str]) -> 
 
 
 def _kept(piece: Piece) -> dict[str, Any]:
-    return {name: piece.extra[name] for name in _KEPT if name in piece.extra}
+    return {
+        name: piece.extra[name]
+        for name, kind in _KEPT.items()
+        if isinstance(piece.extra.get(name), kind)
+    }
 
 
 def _usage(tokens: Tokens | None) -> Any:

@@ -6,26 +6,23 @@ server shows that it is wrong.
 
 from __future__ import annotations
 
-import asyncio
-import threading
 import time
 from collections.abc import Callable
 from contextlib import aclosing
 from dataclasses import replace
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from reverie.errors import ContextOverflow, ModelRejected, ModelUnavailable, ReverieError
 from reverie.models.profile import ModelProfile
 from reverie.models.wire.completions import ChatCompletions
 from reverie.models.wire.connection import Connection
-from reverie.models.wire.corrections import Change, after_refusal, after_reply
+from reverie.models.wire.corrections import after_refusal, after_reply
 from reverie.models.wire.counting import TokenCounter, likely, upper_bound
 from reverie.models.wire.error_body import one_line
 from reverie.models.wire.filters import filtered
 from reverie.models.wire.gathered import gathered
-from reverie.models.wire.identify import identify, unknown_server
-from reverie.models.wire.piece import Piece, Pieces, Request, Tokens
+from reverie.models.wire.known_model import KnownModel
+from reverie.models.wire.piece import Piece, Pieces, Request, Tokens, joined, one
 from reverie.models.wire.responses import Responses
 
 if TYPE_CHECKING:
@@ -61,54 +58,29 @@ class ModelClient:
         profile's, in tokens.
         """
         self.connection = connection
-        self.model = model
-        self._book = book
-        self._window = window
-        self._stored: StoredProfile | None = None
-        self._observed = datetime.now(UTC)
+        self._known = KnownModel(connection, model, book, window)
         self._counter = TokenCounter(self.connection)
         self._formats: dict[str, WireFormat] = {
             "chat": ChatCompletions(),
             "responses": Responses(),
         }
-        self._notices: dict[str, bool] = {}
-        """What a person should know, and whether it has been said."""
-        self._given_up: set[tuple[str, Any]] = set()
-        """Fields of the profile with values that proved wrong."""
-        self._lock = threading.Lock()
+        self.profile = self._known.profile
+        self.correct = self._known.correct
+        self.take_notices = self._known.take_notices
 
     @property
     def address(self) -> str:
         return self.connection.endpoint.address
 
     @property
+    def model(self) -> str:
+        """The model's name; empty while it is not known which is the server's first."""
+        return self._known.name
+
+    @property
     def known(self) -> StoredProfile | None:
         """What is known of the model, once ``profile`` has been asked."""
-        return self._stored
-
-    async def profile(self, seconds: float | None = None) -> ModelProfile:
-        """What the model can do, by what is known now. Asks the server the first time, within
-        ``seconds``.
-        """
-        if self._stored is None:
-            stored, probed = await identify(
-                self.connection, self.model, self._book, seconds=seconds
-            )
-            if self._stored is None:  # another task may have been faster
-                self._take(stored)
-                if not probed:
-                    self._notices.setdefault(unknown_server(stored), False)
-        return self._current()
-
-    def take_notices(self) -> list[str]:
-        """What has not been said yet."""
-        if self._book is not None:
-            for notice in self._book.notices:
-                self._notices.setdefault(notice, False)
-        with self._lock:
-            fresh = [text for text, said in self._notices.items() if not said]
-            self._notices.update(dict.fromkeys(fresh, True))
-        return fresh
+        return self._known.stored
 
     async def count(self, messages: list[dict[str, Any]], prefill: str = "") -> int:
         """Tokens of a prompt: as the server counts them, or an upper bound."""
@@ -149,7 +121,7 @@ class ModelClient:
                 return
             if again is None:
                 raise failure  # not in the handlers: the context may show a secret
-            request = again if remade is None else remade(again, self._current())
+            request = again if remade is None else remade(again, self._known.current)
 
     async def replies(
         self, request: Request, seconds: float | None = None, remade: Remade | None = None
@@ -176,33 +148,8 @@ class ModelClient:
                 again, failure = None, self._not_a_reply(error)
             if again is None:
                 raise failure  # not in the handlers: the context may show a secret
-            request = again if remade is None else remade(again, self._current())
+            request = again if remade is None else remade(again, self._known.current)
         raise AssertionError("the last attempt returns or raises")
-
-    async def correct(self, changes: list[Change]) -> None:
-        """Change the profile, here and in the book, and note it for a person."""
-        for field, found, why in changes:
-            value = found
-            with self._lock:
-                stored = self._stored
-                if stored is None:
-                    continue
-                was = getattr(stored.profile, field)
-                if isinstance(was, tuple):  # what another call found out meanwhile stays
-                    value = tuple(dict.fromkeys((*was, *found)))
-                if was == value:
-                    continue
-                if not isinstance(was, tuple):
-                    self._given_up.add((field, was))
-                profile = stored.profile
-                self._stored = stored.model_copy(
-                    update={"profile": profile.model_copy(update={field: value})}
-                )
-                self._notices.setdefault(
-                    f"the profile of {self.address} was corrected: {why} ({field}: {_said(value)})",
-                    False,
-                )
-            await self._store(field, value, why, profile)
 
     # -- before the call -----------------------------------------------------------------------
 
@@ -214,10 +161,9 @@ class ModelClient:
             )
         body = self._formats[profile.wire].body(request, profile, stream=stream)
         if request.tools and "tools" not in body and request.tool_choice != "none":
-            self._notices.setdefault(
+            self._known.note(
                 f"{self.address} takes tools only where a call is required: they were left out "
-                "where the model was free to choose",
-                False,
+                "where the model was free to choose"
             )
         for name in profile.refuses:
             body.pop(name, None)
@@ -288,8 +234,8 @@ class ModelClient:
         usage = found[0].usage
         whole = []
         for piece in found:
-            async with aclosing(filtered(_one(piece), request, profile)) as pieces:
-                whole.append(_joined([part async for part in pieces]))
+            async with aclosing(filtered(one(piece), request, profile)) as pieces:
+                whole.append(joined([part async for part in pieces]))
         shown = {name: value for piece in whole for name, value in piece.extra.items()}
         scored = sum(len(piece.logprobs) for piece in whole)
         wrote = any(piece.text for piece in whole)
@@ -357,7 +303,7 @@ class ModelClient:
         changes = [
             change
             for change in after_refusal(error, profile, body)
-            if change[:2] not in self._given_up
+            if not self._known.given_up(change)
         ]
         await self.correct(changes)
         if isinstance(error, ContextOverflow):
@@ -399,40 +345,6 @@ class ModelClient:
             await self.correct([("counter", "", "it counts no tokens")])
         return count
 
-    # -- what is known -------------------------------------------------------------------------
-
-    def _current(self) -> ModelProfile:
-        if self._stored is None:
-            raise RuntimeError("the profile was not asked for yet")  # a mistake in this file
-        return self._stored.profile
-
-    def _take(self, stored: StoredProfile) -> None:
-        if self._window is not None:
-            profile = stored.profile.model_copy(update={"window": self._window})
-            stored = stored.model_copy(update={"profile": profile})
-        self._stored = stored
-        self.model = stored.model
-
-    async def _store(self, field: str, value: Any, why: str, start: ModelProfile) -> None:
-        if self._book is None:
-            return
-        try:
-            await asyncio.to_thread(
-                lambda book: book.correct(
-                    self.address,
-                    self.model,
-                    field,
-                    value,
-                    why,
-                    start=start,
-                    observed=self._observed,
-                ),
-                self._book,
-            )
-        except ReverieError as error:
-            # The answer is there; that it cannot be remembered is worth a line, not a failure.
-            self._notices.setdefault(error.message, False)
-
 
 class _Empty(Exception):
     """A reply without a reply in it."""
@@ -453,31 +365,3 @@ def _shortened(error: ContextOverflow, request: Request) -> Request | None:
     prompt = tokens - most if tokens >= window else tokens
     room = window - prompt
     return replace(request, max_tokens=room) if prompt > 0 and 0 < room < most else None
-
-
-async def _one(piece: Piece) -> Pieces:
-    yield piece
-
-
-def _joined(parts: list[Piece]) -> Piece:
-    """The pieces of one reply as one."""
-    whole = Piece()
-    for part in parts:
-        whole.text += part.text
-        whole.reasoning += part.reasoning
-        whole.refusal += part.refusal
-        whole.tools += part.tools
-        whole.logprobs += part.logprobs
-        whole.finish = part.finish or whole.finish
-        whole.usage = part.usage or whole.usage
-        for name, value in part.extra.items():
-            before = whole.extra.get(name)
-            both = isinstance(before, list) and isinstance(value, list)
-            whole.extra[name] = before + value if both else value
-    return whole
-
-
-def _said(value: Any) -> str:
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    return ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -99,3 +99,26 @@ class Request:
     """``{"type": "json_schema", "json_schema": {"name": ..., "schema": {...}}}`` or json_object."""
     extra_body: Mapping[str, Any] = field(default_factory=dict)
     """Added to the body as it is."""
+
+
+async def one(piece: Piece) -> Pieces:
+    """A whole reply as a stream of one piece."""
+    yield piece
+
+
+def joined(parts: Iterable[Piece]) -> Piece:
+    """The pieces of one reply as one."""
+    whole = Piece()
+    for part in parts:
+        whole.text += part.text
+        whole.reasoning += part.reasoning
+        whole.refusal += part.refusal
+        whole.tools += part.tools
+        whole.logprobs += part.logprobs
+        whole.finish = part.finish or whole.finish
+        whole.usage = part.usage or whole.usage
+        for name, value in part.extra.items():
+            before = whole.extra.get(name)
+            both = isinstance(before, list) and isinstance(value, list)
+            whole.extra[name] = before + value if both else value
+    return whole

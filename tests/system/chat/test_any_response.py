@@ -71,7 +71,7 @@ def _speak(model: ServedChatModel, wire: str) -> None:
     if client.known is not None:
         abilities = {"wire": wire, "logprobs": True, "json_schema": True, "n": True}
         profile = client.known.profile.model_copy(update=abilities)
-        client._stored = client.known.model_copy(update={"profile": profile})
+        client._known._stored = client.known.model_copy(update={"profile": profile})
 
 
 scalars = st.one_of(
