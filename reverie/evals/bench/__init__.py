@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 BENCHES = {
     "engine": "reverie.evals.bench.engine",
     "dreams": "reverie.evals.bench.dreams",
+    "client": "reverie.evals.bench.client",
 }
 """Name on the command line to module."""
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import platform
 import random
 import statistics
@@ -24,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
 
 from reverie.evals.bench import Goal, Progress, Report, Table
+from reverie.evals.bench.machine import load_average, processor
 from reverie.models.embedded.checkpoint import prepare
 from reverie.models.embedded.engine import Engine, EngineOptions
 from reverie.models.embedded.request import Finished, GenerationRequest, Sampling
@@ -47,8 +47,7 @@ _THINGS = ("ball", "cup", "spoon", "book", "key", "shoe", "coin", "stone", "plat
 def run(repeats: int, progress: Progress) -> Report:
     """Measure both sides and put them side by side."""
     folder = prepare(load_settings().settings.models_folder)
-    # What else the machine was doing: above 0.5 or so, the numbers mean little.
-    load = round(os.getloadavg()[0], 1) if hasattr(os, "getloadavg") else "unknown"
+    load = load_average()
     progress("the engine: requests at once, dreams, prefixes")
     ours = _in_process("engine", folder, repeats)
     progress("plain transformers.generate of the same prompts")
@@ -75,7 +74,7 @@ def run(repeats: int, progress: Progress) -> Report:
             for width, limit in _GOALS.items()
         ),
         facts={
-            "processor": _processor(),
+            "processor": processor(),
             "load before": load,
             "threads": int(ours["threads"]),
             "dtype": str(ours["dtype"]),
@@ -95,15 +94,6 @@ def _width_rows(side: str, widths: dict[str, list[float]]) -> Iterator[tuple[Any
 
 def _middle(values: Sequence[float]) -> tuple[float, str]:
     return statistics.median(values), f"{min(values):.2f} to {max(values):.2f}"
-
-
-def _processor() -> str:
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        for line in cpuinfo.read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
-                return f"{line.partition(':')[2].strip()}, {os.cpu_count()} cores"
-    return f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores"
 
 
 def _in_process(side: str, folder: Path, repeats: int) -> dict[str, Any]:

@@ -127,7 +127,7 @@ def test_the_slower_of_the_two_profiles_counts_for_goals() -> None:
 
 
 def test_what_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bench, "find_spec", lambda name: None)
+    monkeypatch.setattr(bench, "find_spec", lambda _: None)
 
     with pytest.raises(ConfigError, match="langchain_openai") as caught:
         bench.run(1, print)
