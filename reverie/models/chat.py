@@ -20,12 +20,12 @@ from langchain_core.tools import BaseTool
 from langchain_core.utils.function_calling import convert_to_openai_tool
 from pydantic import ConfigDict, Field, PrivateAttr, SecretStr, field_validator
 
-from reverie.errors import ConfigError
 from reverie.models.chat_model import ChatModel
 from reverie.models.loop_thread import LoopThread
 from reverie.models.profile import ModelProfile
 from reverie.models.profiles import ProfileBook
 from reverie.models.structured_output import Method, structured_output
+from reverie.models.tool_choice import tool_choice_of
 from reverie.models.wire.call import Call
 from reverie.models.wire.client import ModelClient
 from reverie.models.wire.connection import Connection
@@ -288,7 +288,7 @@ class ServedChatModel(ChatModel):
         one), True (the only one), or a tool's name.
         """
         offered = [convert_to_openai_tool(tool, strict=strict) for tool in tools]
-        choice = _tool_choice(tool_choice, offered)
+        choice = tool_choice_of(tool_choice, offered)
         if choice is not None:
             kwargs["tool_choice"] = choice
         return super().bind(tools=offered, **kwargs)
@@ -388,29 +388,3 @@ class ServedChatModel(ChatModel):
             retries=self.max_retries,
             connections=self.max_connections,
         )
-
-
-def _tool_choice(
-    choice: str | dict[str, Any] | bool | None, offered: Sequence[dict[str, Any]]
-) -> str | dict[str, Any] | None:
-    """OpenAI's form of a choice in LangChain's. Raises ConfigError for a tool nobody offered."""
-    names = [tool["function"]["name"] for tool in offered]
-    if choice is None or choice is False or choice in ("auto", "none", "required"):
-        return choice or None
-    if choice == "any":
-        return "required"
-    if choice is True:
-        if len(names) != 1:
-            raise ConfigError(
-                f"tool_choice=True means the only tool, and there are {len(names)}",
-                hint="give the tool's name, or 'any'",
-            )
-        return {"type": "function", "function": {"name": names[0]}}
-    if isinstance(choice, dict):
-        return choice
-    if choice not in names:
-        raise ConfigError(
-            f"tool_choice names {choice!r}, which is not among the tools",
-            hint=f"there are: {', '.join(names)}",
-        )
-    return {"type": "function", "function": {"name": choice}}

@@ -150,7 +150,7 @@ class Connection:
         *,
         streaming: bool = False,
     ) -> T:
-        from reverie.models.wire.failures import in_passing
+        from reverie.models.wire.failures import NoTime, in_passing
 
         began = time.monotonic()
         until = began + self._seconds(seconds)
@@ -160,6 +160,8 @@ class Connection:
             try:
                 client = await self._client()
                 left = until - time.monotonic()
+                if left <= 0:
+                    raise NoTime
                 async with asyncio.timeout(left):
                     return await once(client, self._options(left, streaming=streaming))
             except Exception as error:  # noqa: BLE001  # whatever it is, it leaves as a typed error

@@ -28,10 +28,12 @@ _KEY_HINT = (
 )
 
 
-_NO_TIME = 0.01
-"""Seconds in which nothing can have been asked."""
 _LONGEST_SAYING = 400
 """Characters of a server's own words that a message repeats."""
+
+
+class NoTime(Exception):
+    """The deadline was over before anything was sent."""
 
 
 class NotJson(Exception):
@@ -215,13 +217,15 @@ _CONNECTIONS: tuple[tuple[type[BaseException], str, str, bool], ...] = (
 """What broke a connection, what to say of it, the remedy, and whether it may pass."""
 
 
+def _not_asked(_: NoTime, endpoint: Endpoint, __: float) -> ReverieError:
+    return ModelUnavailable(
+        f"no time was left to ask {endpoint.address}",
+        hint="give it more time (--seconds, server.deadline_seconds)",
+        transient=True,
+    )
+
+
 def _too_slow(_: TimeoutError, endpoint: Endpoint, seconds: float) -> ReverieError:
-    if seconds < _NO_TIME:
-        return ModelUnavailable(
-            f"no time was left to ask {endpoint.address}",
-            hint="give it more time (--seconds, server.deadline_seconds)",
-            transient=True,
-        )
     return ModelUnavailable(
         f"{endpoint.address} did not finish within {seconds:.1f} s",
         hint="give it more time (--seconds, server.deadline_seconds), or ask for fewer tokens",
@@ -293,6 +297,7 @@ _TRANSLATIONS = (
     (openai.APIStatusError, _from_status),
     (openai.APIConnectionError, _unreachable),
     (openai.APIError, _from_event),
+    (NoTime, _not_asked),
     (TimeoutError, _too_slow),
     (ResponseTooLarge, _too_large),
     (NotJson, _no_json),
