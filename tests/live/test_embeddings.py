@@ -54,7 +54,7 @@ def address(
         arguments=("--runner", "pooling", "--convert", "embed"),
         start_seconds=270,
     )
-    server = VllmServer(options, logs=tmp_path_factory.mktemp("vllm"), python=environment.python)
+    server = VllmServer(options, environment, logs=tmp_path_factory.mktemp("vllm"))
     with ThreadPoolExecutor(1) as thread:  # apart from the event loops of the tests
         thread.submit(asyncio.run, server.start()).result()
         try:
