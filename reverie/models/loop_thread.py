@@ -39,6 +39,7 @@ class LoopThread:
     def iterate(self, generator: AsyncGenerator[T, None]) -> Iterator[T]:
         """The items of an asynchronous generator. Leaving the iterator early closes it."""
         running = self._started()
+        running.keep(generator)
         done = object()
 
         async def step() -> T | object:
@@ -74,6 +75,8 @@ class _Running:
         self._ending = False
         self._ready = threading.Lock()
         """Held while something is handed to the loop, and while that begins to end."""
+        self._generators: dict[int, AsyncGenerator[Any, None]] = {}
+        """Those that somebody iterates over, by their id."""
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._serve, name=name, daemon=True)
         self._thread.start()
@@ -101,10 +104,15 @@ class _Running:
                 wait([work.ended], timeout=_ENDING_SECONDS)
             raise
 
+    def keep(self, generator: AsyncGenerator[Any, None]) -> None:
+        """Close a generator at the end, if nobody has closed it before."""
+        self._generators[id(generator)] = generator
+
     def finish(self, generator: AsyncGenerator[Any, None]) -> None:
         """Close a generator, for whoever lets go of it, the garbage collector too."""
         if not self.alive:
             return  # its generators ended with the loop
+        self._generators.pop(id(generator), None)
         if threading.current_thread() is self._thread:
             self._hand_over(_Work(_closed(generator)))
         else:
@@ -146,6 +154,11 @@ class _Running:
                 task.cancel()
             if tasks:
                 self._loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
+            # From the outside in: shutdown_asyncgens closes all at once, and those that another
+            # one is closing just then complain.
+            for generator in list(self._generators.values()):
+                with contextlib.suppress(Exception):  # nobody is left to hear of it
+                    self._loop.run_until_complete(generator.aclose())
             self._loop.run_until_complete(self._loop.shutdown_asyncgens())
             with contextlib.suppress(RuntimeError):  # no new threads while the interpreter ends
                 self._loop.run_until_complete(self._loop.shutdown_default_executor())
