@@ -250,7 +250,7 @@ class Reasoner:
             question=state["question"],
             choice=state["choice"],
             attempts=state["attempts"],
-            cost=ledger_of(state, context.limits).cost(),
+            cost=ledger_of(state, context).cost(),
             model=context.model,
             seed=context.seed,
             notices=state["notices"],

@@ -17,7 +17,7 @@ from reverie.cli.wording import Glyphs, clean
 
 if TYPE_CHECKING:
     from reverie.cli.view import AttemptView, BranchView, RunView
-    from reverie.graphs.records import Dream, Verdict
+    from reverie.graphs.records import Verdict
 
 # Named colours, which every terminal's owner has chosen for their own background.
 _WON = "green"
@@ -138,13 +138,13 @@ class RunPicture:
         yield from self._legend(branches)
 
     def _dream_body(self, branch: BranchView) -> RenderableType:
-        dream = branch.dream
-        if dream is not None and dream["status"] == "failed":
-            return Text(clean(dream["error"]) or "failed", _FAILED)
-        if dream is not None:
-            answer = clean(dream["answer"])
+        outcome = branch.outcome
+        if outcome is not None and outcome["status"] == "failed":
+            return Text(clean(outcome["error"]) or "failed", _FAILED)
+        if outcome is not None:
+            answer = clean(outcome["answer"])
             triplets = [
-                ((t["what"], t["action"], t["result"]), t["origin"]) for t in dream["triplets"]
+                ((t["what"], t["action"], t["result"]), t["origin"]) for t in branch.triplets
             ]
         else:
             partial = read_partial(branch.text)
@@ -169,10 +169,10 @@ class RunPicture:
     def _dream_panel(
         self, branch: BranchView, body: RenderableType, verdict: Verdict | None, height: int
     ) -> Panel:
-        dream = branch.dream
-        title = Text(f"{branch.branch + 1} {branch.expert}", "bold")
-        note, style = "", "dim" if dream is None else ""
-        if dream is not None and dream["status"] == "failed":
+        outcome = branch.outcome
+        title = Text(f"{branch.branch + 1} {clean(branch.label)}", "bold")
+        note, style = "", "dim" if outcome is None else ""
+        if outcome is not None and outcome["status"] == "failed":
             note, style = "failed", _FAILED
         elif verdict is not None:
             mine = [c for c in verdict["candidates"] if c["branch"] == branch.branch]
@@ -181,8 +181,7 @@ class RunPicture:
         return _panel(body, title, style, note=note, height=height)
 
     def _legend(self, branches: Sequence[BranchView]) -> Iterator[Text]:
-        dreams: list[Dream] = [b.dream for b in branches if b.dream is not None]
-        origins = {t["origin"] for dream in dreams for t in dream["triplets"]}
+        origins = {t["origin"] for branch in branches for t in branch.triplets}
         parts: list[tuple[str, str]] = []
         if "fact" in origins:
             parts += [(f"{self._glyphs.fact} ", _FACT), ("fact from the store   ", "dim")]
@@ -207,14 +206,14 @@ class RunPicture:
         for branch in sorted({*scored, *branches}):
             candidate = scored.get(branch)
             if candidate is None:
-                row = [f"{branch + 1} {branches[branch].expert}"]
+                row = [f"{branch + 1} {clean(branches[branch].label)}"]
                 row += [self._glyphs.none] * (len(names) + 1)
                 table.add_row(*row, "failed", style=_FAILED)
                 continue
             mark = wording.standing(candidate, verdict)
             won = mark == "winner"
             table.add_row(
-                f"{candidate['branch'] + 1} {candidate['expert']}",
+                f"{candidate['branch'] + 1} {clean(candidate['label'])}",
                 *(wording.number(candidate["scores"].get(n), self._glyphs) for n in names),
                 Text(f"{candidate['total']:.2f}", "bold" if won else ""),
                 Text(mark),

@@ -14,9 +14,9 @@ from reverie.cli.wording import Glyphs, clean
 if TYPE_CHECKING:
     from reverie.agents.result import Result
     from reverie.cli.interrupt import Stop
-    from reverie.cli.view import AttemptView, RunView
+    from reverie.cli.view import AttemptView, BranchView, RunView
     from reverie.graphs.events import Event
-    from reverie.graphs.records import Dream, Verdict
+    from reverie.graphs.records import Verdict
 
 _PATIENCE: Final = 2.0
 """Seconds after which a silent stage is named."""
@@ -107,40 +107,44 @@ def _attempt(attempt: AttemptView, glyphs: Glyphs) -> Iterator[str]:
         for fact in attempt.facts:
             parts = (fact["what"], fact["action"], fact["result"])
             yield f"  {fact['similarity']:.2f}  {wording.triplet(parts, glyphs)}"
-    dreams = [b.dream for _, b in sorted(attempt.branches.items()) if b.dream is not None]
-    if dreams:
-        yield "dreams:"
-    for dream in dreams:
-        yield from _dream(dream, glyphs)
+    branches = [b for _, b in sorted(attempt.branches.items()) if b.outcome is not None]
+    if branches:
+        yield "dreams:" if any(b.triplets for b in branches) else "branches:"
+    for branch in branches:
+        yield from _branch(branch, glyphs)
     if attempt.verdict is not None:
         yield "verdict:"
-        yield from _verdict(attempt.verdict, dreams, glyphs)
+        yield from _verdict(attempt.verdict, branches, glyphs)
     if attempt.rejected:
         yield f"not accepted: {clean(attempt.rejected)}"
 
 
-def _dream(dream: Dream, glyphs: Glyphs) -> Iterator[str]:
-    name = f"  {dream['branch'] + 1} {dream['expert']}"
-    if dream["status"] == "failed":
-        yield f"{name} failed: {clean(dream['error'])}"
+def _branch(branch: BranchView, glyphs: Glyphs) -> Iterator[str]:
+    name = f"  {branch.branch + 1} {clean(branch.label)}"
+    outcome = branch.outcome
+    if outcome is None:
         return
-    yield f"{name}: {clean(dream['answer'])}"
-    for t in dream["triplets"]:
+    if outcome["status"] == "failed":
+        yield f"{name} failed: {clean(outcome['error'])}"
+        return
+    yield f"{name}: {clean(outcome['answer'])}"
+    for t in branch.triplets:
         parts = (t["what"], t["action"], t["result"])
         yield f"      {t['origin']}: {wording.triplet(parts, glyphs)}"
 
 
-def _verdict(verdict: Verdict, dreams: list[Dream], glyphs: Glyphs) -> Iterator[str]:
+def _verdict(verdict: Verdict, branches: list[BranchView], glyphs: Glyphs) -> Iterator[str]:
     names = wording.scorers(verdict)
-    rows = [["dream", *map(clean, names), "total", ""]]
-    failed = [d for d in dreams if d["status"] == "failed"]
+    first = "dream" if any(b.triplets for b in branches) else "branch"
+    rows = [[first, *map(clean, names), "total", ""]]
+    failed = [b for b in branches if b.outcome is not None and b.outcome["status"] == "failed"]
     for c in verdict["candidates"]:
         scores = [wording.number(c["scores"].get(name), glyphs) for name in names]
         mark = wording.standing(c, verdict)
-        rows.append([f"{c['branch'] + 1} {c['expert']}", *scores, f"{c['total']:.2f}", mark])
-    for d in failed:
+        rows.append([f"{c['branch'] + 1} {clean(c['label'])}", *scores, f"{c['total']:.2f}", mark])
+    for b in failed:
         empty = [glyphs.none] * (len(names) + 1)
-        rows.append([f"{d['branch'] + 1} {d['expert']}", *empty, "failed"])
+        rows.append([f"{b.branch + 1} {clean(b.label)}", *empty, "failed"])
     rows.append(["weight", *(f"{verdict['weights'].get(n, 0):.2f}" for n in names), "", ""])
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     for row in rows:

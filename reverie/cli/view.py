@@ -3,22 +3,36 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 if TYPE_CHECKING:
     from reverie.agents.result import Result
     from reverie.graphs.events import Event
-    from reverie.graphs.records import Answer, Choice, Cost, Dream, Expert, Fact, Verdict
+    from reverie.graphs.records import (
+        Answer,
+        Choice,
+        Cost,
+        Dream,
+        DreamTriplet,
+        Fact,
+        Sample,
+        Verdict,
+    )
 
 
 @dataclass
 class BranchView:
-    """One dream, growing until ``dream`` says how it ended."""
+    """One dream or sample, growing until ``outcome`` says how it ended."""
 
     branch: int
-    expert: Expert
+    label: str
     text: str = ""
-    dream: Dream | None = None
+    outcome: Dream | Sample | None = None
+
+    @property
+    def triplets(self) -> list[DreamTriplet]:
+        """A dream's steps; a sample has none."""
+        return [] if self.outcome is None else cast("Dream", self.outcome).get("triplets", [])
 
 
 @dataclass
@@ -86,7 +100,7 @@ class RunView:
         if item["type"] == "grounded":
             attempt.facts, attempt.note = item["facts"], item["note"]
         elif item["type"] == "branch_started":
-            branch = BranchView(item["branch"], item["expert"])
+            branch = BranchView(item["branch"], item["label"])
             # A branch that starts again after a retry begins with an empty page.
             attempt.branches[item["branch"]] = branch
         elif item["type"] == "token":
@@ -94,11 +108,10 @@ class RunView:
         elif item["type"] == "taken_back":
             self._take_back(attempt, item["branch"], item["characters"])
         elif item["type"] == "branch_finished":
-            dream = item["dream"]
             view = attempt.branches.setdefault(
-                item["branch"], BranchView(item["branch"], dream["expert"])
+                item["branch"], BranchView(item["branch"], item["label"])
             )
-            view.dream = dream
+            view.outcome = item["outcome"]
         elif item["type"] == "verdict":
             attempt.verdict = item["verdict"]
         elif item["type"] == "assessed" and not item["accepted"]:
@@ -133,7 +146,7 @@ class RunView:
         if attempt.verdict is not None:
             return "Weighing the verdict"
         if attempt.branches:
-            finished = sum(b.dream is not None for b in attempt.branches.values())
+            finished = sum(b.outcome is not None for b in attempt.branches.values())
             if finished == len(attempt.branches):
                 return "Arbitrating between the dreams"
             return f"Dreaming: {finished} of {len(attempt.branches)} finished"

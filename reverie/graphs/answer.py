@@ -22,7 +22,7 @@ async def answer(state: ReasonState, runtime: Runtime[Context]) -> dict[str, Any
 
     Raises an attempt's error when every one failed: error text is never an answer.
     """
-    ledger = ledger_of(state, runtime.context.limits)
+    ledger = ledger_of(state, runtime.context)
     final = conclude(state["attempts"], ledger)
     runtime.stream_writer({"type": "answer", "answer": final})
     runtime.stream_writer({"type": "budget", "cost": ledger.cost()})
@@ -42,9 +42,10 @@ def conclude(attempts: Sequence[Attempt], ledger: Ledger) -> Answer:
                 return {
                     "status": "answered" if status == "ok" else "abstained",
                     "text": attempt["answer"],
+                    "output": None,
                     "strategy": attempt["strategy"],
                     "confidence": attempt["confidence"],
-                    "calibrated": False,
+                    "calibrated": attempt["calibrated"],
                     "stopped": _stopped(attempt, attempts[-1], ledger),
                 }
     raise _error_of(_telling(attempts))

@@ -86,7 +86,7 @@ def _scores(dream: Dream, scores: dict[str, float | None]) -> CandidateScores:
     total = sum(WEIGHTS[name] * value for name, value in given.items()) / weight if weight else 0.0
     return {
         "branch": dream["branch"],
-        "expert": dream["expert"],
+        "label": dream["expert"],
         "scores": scores,
         "total": total,
     }

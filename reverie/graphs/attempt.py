@@ -7,16 +7,21 @@ from collections.abc import Sequence
 from langgraph.errors import NodeError
 
 from reverie.errors import ReverieError
-from reverie.graphs.budget import Entry, Ledger
+from reverie.graphs.budget import NO_USAGE, Entry, Ledger
 from reverie.graphs.call import CallFailed, Reply
-from reverie.graphs.records import Attempt, Dream, Fact, Verdict
+from reverie.graphs.confidence import raw_confidence
+from reverie.graphs.records import Attempt, Dream, Fact, Signals, Verdict
+
+NO_SIGNALS: Signals = {"mean": None, "weakest": None, "agreement": None, "verifier": None}
 
 
-def answered(strategy: str, answer: str, confidence: float | None) -> Attempt:
+def answered(strategy: str, answer: str, signals: Signals = NO_SIGNALS) -> Attempt:
     """An attempt that answers; one without a word in it is a failure."""
     if not answer:
         return failed(strategy, "OutputInvalid", "the model gave an empty answer")
-    return _attempt(strategy, answer=answer, confidence=confidence)
+    attempt = _attempt(strategy, answer=answer, confidence=raw_confidence(signals))
+    attempt["signals"] = signals.copy()
+    return attempt
 
 
 def judged(
@@ -51,7 +56,11 @@ def cut_off(reply: Reply) -> list[str]:
 
 def failure_of(error: BaseException) -> tuple[str, str, str]:
     """Type, message and hint of whatever ended a node."""
-    cause = error.error if isinstance(error, CallFailed) else error
+    cause = error
+    while not isinstance(cause, ReverieError) and isinstance(
+        inner := getattr(cause, "error", None), BaseException
+    ):
+        cause = inner  # what a call or a step failed with
     if isinstance(cause, ReverieError):
         return type(cause).__name__, cause.message, cause.hint
     return "InternalError", f"{type(cause).__name__}: {cause}", "this is a bug in Reverie"
@@ -72,9 +81,16 @@ def _attempt(strategy: str, *, answer: str, confidence: float | None) -> Attempt
         "status": "ok",
         "answer": answer,
         "confidence": confidence,
+        "calibrated": False,
+        "signals": NO_SIGNALS.copy(),
         "evidence": [],
         "dreams": [],
+        "samples": [],
+        "tools": [],
+        "subanswers": [],
         "verdict": None,
+        "template": "",
+        "usage": NO_USAGE.copy(),
         "error": "",
         "error_type": "",
         "hint": "",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -36,6 +36,46 @@ class Context(BaseModel):
     tokens: int = Field(8000, gt=0, description="Most tokens, prompts included")
     seconds: float = Field(120.0, gt=0, description="Most wall-clock seconds")
     calls: int = Field(32, gt=0, description="Most model calls")
+    money: float | None = Field(
+        None, gt=0, description="Most money, in the currency of the models' prices; empty: no limit"
+    )
+    answer_tokens: int = Field(96, ge=8, description="Most tokens of an answer")
+    thought_tokens: int = Field(160, ge=8, description="Most tokens of reasoning before an answer")
+    accept_above: float = Field(
+        0.5,
+        ge=0,
+        le=1,
+        description="Accept an attempt from this calibrated confidence on; below, try another",
+    )
+    augment_below: float = Field(
+        0.3,
+        ge=0,
+        le=1,
+        description="Ask again with a reasoning template below this confidence of the model's own",
+    )
+    samples: int = Field(5, ge=2, le=64, description="Most samples of self-consistency")
+    best_of: int = Field(4, ge=2, le=64, description="Candidates of best-of-n")
+    agents: int = Field(3, ge=2, le=16, description="Agents of a panel")
+    consensus: Literal["vote", "discuss"] = Field(
+        "vote", description="How a panel decides: by one vote, or after reading each other"
+    )
+    tools: tuple[str, ...] = Field(
+        ("calculator", "facts"), description="What the model may call in the tools strategy"
+    )
+    tool_rounds: int = Field(
+        4, ge=1, le=32, description="Most tool calls in a row; 1: the result is the answer"
+    )
+    ask_before: tuple[Literal["tool", "abstain"], ...] = Field(
+        (),
+        description="When to ask a person: before a tool with side effects, before abstaining",
+    )
+    verifier: str = Field("", description="A registered verifier of answers; empty: none")
+    output_schema: dict[str, Any] | None = Field(
+        None, description="JSON schema of the document that the answer should be; empty: words"
+    )
+    paused: float = Field(
+        0.0, ge=0, description="Seconds since the run began in which it was not running"
+    )
     branches: int = Field(4, ge=1, le=64, description="How many dreams")
     experts: Annotated[tuple[Expert, ...], Field(min_length=1)] = Field(
         EXPERTS, description="The lenses that dreams are generated through, in turn"
@@ -72,6 +112,18 @@ class Context(BaseModel):
             tokens=settings.budget.tokens,
             seconds=settings.budget.seconds,
             calls=settings.budget.calls,
+            money=settings.budget.money,
+            answer_tokens=settings.reason.answer_tokens,
+            thought_tokens=settings.reason.thought_tokens,
+            accept_above=settings.reason.accept_above,
+            augment_below=settings.reason.augment_below,
+            samples=settings.reason.samples,
+            best_of=settings.reason.best_of,
+            agents=settings.reason.agents,
+            consensus=settings.reason.consensus,
+            tools=settings.reason.tools,
+            tool_rounds=settings.reason.tool_rounds,
+            ask_before=settings.reason.ask_before,
             branches=settings.dream.branches,
             experts=settings.dream.experts,
             dream_tokens=settings.dream.max_tokens,
@@ -87,4 +139,9 @@ class Context(BaseModel):
 
     @property
     def limits(self) -> Limits:
-        return {"tokens": self.tokens, "seconds": self.seconds, "calls": self.calls}
+        return {
+            "tokens": self.tokens,
+            "seconds": self.seconds,
+            "calls": self.calls,
+            "money": self.money,
+        }

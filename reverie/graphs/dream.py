@@ -66,7 +66,7 @@ async def _ground(
     shown = facts[: context.max_facts]
     runtime.stream_writer({"type": "grounded", "facts": shown, "note": _note(shown, context)})
     model = await resources.model(context.model, context.preview)
-    ledger = ledger_of(state, context.limits)
+    ledger = ledger_of(state, context)
     branches, notices = await _plan(state, facts, model, ledger, context)
     for notice in notices:
         runtime.stream_writer({"type": "notice", "text": notice})
@@ -87,7 +87,7 @@ async def _dream(state: BranchState, runtime: Runtime[Context]) -> dict[str, Any
     """One branch: an answer and the triplets it follows from."""
     context = runtime.context
     branch = state["branch"]
-    started = {"type": "branch_started", "branch": branch, "expert": state["expert"]}
+    started = {"type": "branch_started", "branch": branch, "label": state["expert"]}
     runtime.stream_writer(started)
     model = await find_resources(context.resources).model(context.model, context.preview)
     prompt = _prompt(state["question"], state, model)
@@ -230,16 +230,17 @@ def _prompt(question: str, branch: BranchState, model: ChatModel) -> DreamPrompt
 
 def _left(state: BranchState, context: Context) -> Limits:
     """What a branch may use: its reservation, and the time that is left for it."""
-    seconds = Ledger(context.limits, (), state["started"]).left()["seconds"]
+    seconds = Ledger(context.limits, (), state["started"], context.paused).left()["seconds"]
     if context.dream_seconds is not None:
         seconds = min(seconds, context.dream_seconds)
-    return {"tokens": state["tokens"], "calls": 1, "seconds": seconds}
+    return {"tokens": state["tokens"], "calls": 1, "seconds": seconds, "money": None}
 
 
 def _finished(state: BranchState, runtime: Runtime[Context], dream: Dream) -> dict[str, Any]:
     """Report a branch's end, charge what it cost and refund the rest of its reservation."""
-    runtime.stream_writer({"type": "branch_finished", "branch": dream["branch"], "dream": dream})
-    ledger = Ledger(runtime.context.limits, (), state["started"])
+    finished = {"type": "branch_finished", "branch": dream["branch"], "label": dream["expert"]}
+    runtime.stream_writer({**finished, "outcome": dream})
+    ledger = Ledger(runtime.context.limits, (), state["started"], runtime.context.paused)
     scope = state["scope"]
     entries = [ledger.release(scope, node=NAME)]
     if dream["usage"]["calls"]:

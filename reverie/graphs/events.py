@@ -6,7 +6,7 @@ is a plain JSON object whose ``type`` tells which one it is.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from typing_extensions import TypedDict
 
@@ -15,9 +15,12 @@ from reverie.graphs.records import (
     Choice,
     Cost,
     Dream,
-    Expert,
     Fact,
+    Form,
     Memories,
+    Sample,
+    SubAnswer,
+    ToolUse,
     Verdict,
 )
 
@@ -48,9 +51,11 @@ class Grounded(TypedDict):
 
 
 class BranchStarted(TypedDict):
+    """``label`` is what the branch is to a person: ``causal``, ``sample 3``, ``skeptic``."""
+
     type: Literal["branch_started"]
     branch: int
-    expert: Expert
+    label: str
 
 
 class Token(TypedDict):
@@ -71,9 +76,36 @@ class TakenBack(TypedDict):
 
 
 class BranchFinished(TypedDict):
+    """How a branch ended: a dream, or a sample."""
+
     type: Literal["branch_finished"]
     branch: int
-    dream: Dream
+    label: str
+    outcome: Dream | Sample
+
+
+class ToolCalled(TypedDict):
+    type: Literal["tool_called"]
+    tool: str
+    arguments: dict[str, Any]
+
+
+class ToolReturned(TypedDict):
+    type: Literal["tool_returned"]
+    use: ToolUse
+
+
+class SubAnswered(TypedDict):
+    type: Literal["sub_answered"]
+    sub: SubAnswer
+
+
+class Waiting(TypedDict):
+    """The run waits for a person. ``form`` says what is asked and what a reply may hold."""
+
+    type: Literal["waiting"]
+    run_id: str
+    form: Form
 
 
 class VerdictReached(TypedDict):
@@ -115,6 +147,10 @@ Event = (
     | Token
     | TakenBack
     | BranchFinished
+    | ToolCalled
+    | ToolReturned
+    | SubAnswered
+    | Waiting
     | VerdictReached
     | Assessed
     | BudgetSpent

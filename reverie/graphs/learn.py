@@ -39,7 +39,7 @@ async def learn(state: ReasonState, runtime: Runtime[Context]) -> dict[str, Any]
 
 
 async def _record_run(state: ReasonState, resources: Resources, context: Context) -> None:
-    spent = ledger_of(state, context.limits).spent
+    spent = ledger_of(state, context).spent
     vector = (await (await resources.embedder()).embed([state["question"]]))[0]
     run = Run(
         run_id=state["run_id"],

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
+from langgraph.errors import GraphRecursionError, NodeError, NodeTimeoutError
 from langgraph.graph import END, START, StateGraph
+from langgraph.types import Command
 
 from reverie.graphs.answer import answer
 from reverie.graphs.assess import assess
+from reverie.graphs.attempt import failed, failure_of
 from reverie.graphs.context import Context
 from reverie.graphs.learn import learn
 from reverie.graphs.recall import recall
@@ -26,7 +31,7 @@ def build() -> StateGraph[ReasonState, Context, InputState, ReasonState]:
     graph.add_node("recall", recall)
     graph.add_node("select", select, destinations=tuple(strategies))
     for name, strategy in strategies.items():
-        graph.add_node(name, strategy.build().compile(name=name))
+        graph.add_node(name, strategy.build().compile(name=name), error_handler=_strategy_failed)
         graph.add_edge(name, "assess")
     graph.add_node("assess", assess)
     graph.add_node("answer", answer)
@@ -36,6 +41,19 @@ def build() -> StateGraph[ReasonState, Context, InputState, ReasonState]:
     graph.add_edge("answer", "learn")
     graph.add_edge("learn", END)
     return graph
+
+
+async def _strategy_failed(state: ReasonState, error: NodeError) -> Command[Literal["assess"]]:
+    """A strategy that raised, or never ended: a failed attempt, like any other."""
+    kind, message, hint = failure_of(error.error)
+    if isinstance(error.error, NodeTimeoutError):
+        kind, message = "BudgetExceeded", f"the strategy {error.node} did not end in time"
+        hint = "raise --seconds, or use another strategy"
+    elif isinstance(error.error, GraphRecursionError):
+        kind, message = "ReverieError", f"the strategy {error.node} went round in circles"
+        hint = "mend its graph, or use another strategy"
+    del state
+    return Command(update={"attempt": failed(error.node, kind, message, hint)}, goto="assess")
 
 
 graph = build().compile(name=NAME).with_config(recursion_limit=RECURSION_LIMIT)

@@ -6,7 +6,7 @@ checkpointer and is readable in Studio. Records that come from a branch carry it
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from typing_extensions import TypedDict
 
@@ -55,6 +55,8 @@ class Usage(TypedDict):
     calls: int
     seconds: float
     estimated: bool
+    money: float
+    """In the currency of the configured prices; 0 without any."""
     backends: list[BackendUse]
     """Who answered, and who was passed over. A call that failed is nobody's here."""
 
@@ -73,11 +75,56 @@ class Dream(TypedDict):
     error: str
 
 
-class CandidateScores(TypedDict):
-    """One dream's scores (0 to 1). None: that scorer had nothing to judge by."""
+class Sample(TypedDict):
+    """One of several answers that a strategy weighs. A failed one keeps its error."""
 
     branch: int
-    expert: Expert
+    label: str
+    """What it is to a person: ``sample 3``, ``skeptic``."""
+    status: Literal["ok", "failed"]
+    answer: str
+    confidence: float | None
+    """As a dream's."""
+    score: float | None
+    """What a verifier gave it (0 to 1); None when none judged."""
+    usage: Usage
+    error: str
+
+
+class ToolUse(TypedDict):
+    """One call of a tool. ``error`` is empty when it worked; then ``result`` is what it said."""
+
+    tool: str
+    arguments: dict[str, Any]
+    result: str
+    error: str
+
+
+class SubAnswer(TypedDict):
+    """A part of a question that was asked by itself, and its answer."""
+
+    question: str
+    answer: str
+    confidence: float | None
+
+
+class Signals(TypedDict):
+    """What speaks for an answer, each from 0 to 1; None where there is nothing to judge by."""
+
+    mean: float | None
+    """Geometric mean probability of the answer's tokens."""
+    weakest: float | None
+    """The lowest such mean over a few tokens in a row."""
+    agreement: float | None
+    """The weighted share of samples that say the same."""
+    verifier: float | None
+
+
+class CandidateScores(TypedDict):
+    """One candidate's scores (0 to 1). None: that scorer had nothing to judge by."""
+
+    branch: int
+    label: str
     scores: dict[str, float | None]
     total: float
 
@@ -102,9 +149,18 @@ class Attempt(TypedDict):
     status: Literal["ok", "abstained", "failed"]
     answer: str
     confidence: float | None
+    """0 to 1: a probability when ``calibrated``, else a score of the model's own."""
+    calibrated: bool
+    signals: Signals
     evidence: list[Fact]
     dreams: list[Dream]
+    samples: list[Sample]
+    tools: list[ToolUse]
+    subanswers: list[SubAnswer]
     verdict: Verdict | None
+    template: str
+    """The reasoning template that was added to its prompts; empty: none."""
+    usage: Usage
     error: str
     """Why it failed or abstained; empty otherwise."""
     error_type: str
@@ -125,6 +181,12 @@ class Choice(TypedDict):
     why: str
     propensity: float
     posterior: list[Posterior]
+    template: str
+    """A reasoning template to add to its prompts; empty: none."""
+    scope: str
+    """The reservation that pays for the attempt."""
+    tokens: int
+    """How much of the budget the attempt was given."""
 
 
 class Limits(TypedDict):
@@ -133,6 +195,8 @@ class Limits(TypedDict):
     tokens: int
     seconds: float
     calls: int
+    money: float | None
+    """None: no limit, or no prices to reckon with."""
 
 
 class Cost(TypedDict):
@@ -145,11 +209,25 @@ class Cost(TypedDict):
     left: Limits
 
 
+class Form(TypedDict):
+    """What a person is asked while a run waits."""
+
+    name: Literal["approve_tool", "abstained"]
+    question: str
+    """In words."""
+    about: dict[str, Any]
+    """What it is about: the tool and its arguments, or the candidates that were not good enough."""
+    reply_schema: dict[str, Any]
+    """The JSON schema of a reply."""
+
+
 class Answer(TypedDict):
     """The end of a run."""
 
     status: Literal["answered", "abstained"]
     text: str
+    output: Any
+    """The answer as the JSON document that was asked for; None when none was."""
     strategy: str
     confidence: float | None
     calibrated: bool

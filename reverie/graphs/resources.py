@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 from weakref import WeakValueDictionary
 
 from reverie.errors import ConfigError
+from reverie.graphs.prompt import PACKAGED, PromptBook
 from reverie.settings import Settings, load_settings
 
 if TYPE_CHECKING:
@@ -27,6 +28,11 @@ if TYPE_CHECKING:
     from reverie.models.embedder import Embedder
 
 T = TypeVar("T")
+
+Verifier = Callable[[str, str], "float | Awaitable[float | None] | None"]
+"""Judges an answer to a question: 0 (wrong) to 1 (right), None when it cannot tell. A plain
+function runs in a thread.
+"""
 
 _defaulting = threading.Lock()
 _registered: WeakValueDictionary[str, Resources] = WeakValueDictionary()
@@ -47,7 +53,35 @@ class Resources:
         self._embedder: Embedder | None = None
         self._facts = _Once(self._open_facts)
         self._memory = _Once(self._open_memory)
+        self._prompts: PromptBook | None = None
+        self._verifiers: dict[str, Verifier] = {}
         _registered[self.key] = self
+
+    @property
+    def prompts(self) -> PromptBook:
+        """The prompts, with those of the settings in place of packaged ones. The first time
+        files are read, which blocks.
+        """
+        if self._prompts is None:
+            folder = self.settings.reason.prompts
+            self._prompts = PACKAGED if folder is None else PromptBook(folder)
+        return self._prompts
+
+    def add_verifier(self, name: str, verifier: Verifier) -> None:
+        """Let contexts name ``verifier``."""
+        self._verifiers[name] = verifier
+
+    def verifier(self, name: str) -> Verifier | None:
+        """The verifier called ``name``; None for an empty name. Raises ConfigError."""
+        if not name:
+            return None
+        try:
+            return self._verifiers[name]
+        except KeyError:
+            raise ConfigError(
+                f"no verifier is registered as {name!r}",
+                hint="hand it to the Reasoner that asks, also to one that resumes a run",
+            ) from None
 
     async def model(self, name: str = "", preview: bool | None = None) -> ChatModel:
         """The chat model called ``name``, or that of the settings, with the backends around it;

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 
 from langgraph.runtime import Runtime
-from langgraph.types import Command
+from langgraph.types import Command, Send
 
 from reverie.graphs.budget import Ledger, ledger_of
 from reverie.graphs.context import Context
@@ -18,6 +18,9 @@ from reverie.knowledge.strategies import Posterior
 FIRST = "dream"
 """What is tried while nothing has ever been scored."""
 
+_GRACE_SECONDS = 5.0
+"""What a strategy gets beyond the run's seconds to wind up, before it is cut off."""
+
 _DRAWS = 2000  # to estimate the propensity: its standard error is then at most .011
 
 
@@ -26,7 +29,20 @@ async def select(state: ReasonState, runtime: Runtime[Context]) -> Command[str]:
     context = runtime.context
     choice = _choose(state, context)
     runtime.stream_writer({"type": "strategy", "choice": choice})
-    return Command(update={"choice": choice}, goto=choice["strategy"])
+    ledger = ledger_of(state, context)
+    task = {
+        "question": state["question"],
+        "run_id": state["run_id"],
+        "started": state["started"],
+        "ledger": state["ledger"],
+        "notices": [],
+        "scope": choice["scope"],
+        "template": choice["template"],
+        "attempts": state["attempts"],
+    }
+    # What a strategy's own calls do not end, this does: one that never comes back.
+    seconds = max(_GRACE_SECONDS, ledger.left()["seconds"] + _GRACE_SECONDS)
+    return Command(update={"choice": choice}, goto=Send(choice["strategy"], task, timeout=seconds))
 
 
 def candidates(context: Context, tried: Sequence[str], ledger: Ledger) -> list[Strategy]:
@@ -62,7 +78,7 @@ def _choose(state: ReasonState, context: Context) -> Choice:
         name = require_strategy(context.strategy).name
         return _choice(name, "asked for", 1.0, posteriors)
     tried = [a["strategy"] for a in state["attempts"]]
-    open_ = [s.name for s in candidates(context, tried, ledger_of(state, context.limits))]
+    open_ = [s.name for s in candidates(context, tried, ledger_of(state, context))]
     if len(open_) == 1:
         why = f"after {' and '.join(tried)}" if tried else "the only one allowed and affordable"
         return _choice(open_[0], why, 1.0, posteriors)
@@ -90,4 +106,12 @@ def _expected(posterior: Posterior) -> str:
 
 
 def _choice(name: str, why: str, propensity: float, posteriors: list[Posterior]) -> Choice:
-    return {"strategy": name, "why": why, "propensity": propensity, "posterior": posteriors}
+    return {
+        "strategy": name,
+        "why": why,
+        "propensity": propensity,
+        "posterior": posteriors,
+        "template": "",
+        "scope": "",
+        "tokens": 0,
+    }

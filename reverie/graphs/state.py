@@ -51,7 +51,7 @@ class ReasonState(RunState):
 
     memories: Memories
     choice: Choice
-    attempt: Attempt
+    attempt: Attempt | None
     """What the last strategy returned; assess moves it to ``attempts``."""
     attempts: list[Attempt]
     answer: NotRequired[Answer]
@@ -60,6 +60,12 @@ class ReasonState(RunState):
 class StrategyState(RunState):
     """What a strategy's subgraph takes and returns."""
 
+    scope: NotRequired[str]
+    """The reservation that pays for it; missing or empty: the run's whole budget."""
+    template: NotRequired[str]
+    """The name of a reasoning template to add to its prompts; missing or empty: none."""
+    attempts: NotRequired[list[Attempt]]
+    """What was tried before in this run, for strategies that build on it."""
     attempt: Attempt
 
 

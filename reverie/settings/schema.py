@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Literal
 
 from platformdirs import user_data_path
 from pydantic import AfterValidator, Field, field_serializer, field_validator
@@ -64,6 +64,12 @@ class BackendSettings(Section):
     )
     window: int | None = Field(
         default=None, ge=64, le=100_000_000, description="Context window in tokens; null: asked for"
+    )
+    price_in: float | None = Field(
+        default=None, ge=0, description="Price of a million prompt tokens; null: none"
+    )
+    price_out: float | None = Field(
+        default=None, ge=0, description="Price of a million written tokens; null: none"
     )
 
     @field_serializer("proxy", when_used="json-unless-none")
@@ -193,6 +199,11 @@ class BudgetSettings(Section):
         default=120.0, gt=0, le=MOST_SECONDS, description="Most wall-clock seconds of a run"
     )
     calls: int = Field(default=32, gt=0, le=1_000_000, description="Most model calls of a run")
+    money: float | None = Field(
+        default=None,
+        gt=0,
+        description="Most money of a run, in the currency of the models' prices; null: no limit",
+    )
 
 
 class ReasonSettings(Section):
@@ -214,6 +225,96 @@ class ReasonSettings(Section):
     temperature: float = Field(
         default=0.7, ge=0, le=2, description="Sampling temperature; 0: always the likeliest token"
     )
+    answer_tokens: int = Field(default=96, ge=8, le=100_000, description="Most tokens of an answer")
+    thought_tokens: int = Field(
+        default=160, ge=8, le=1_000_000, description="Most tokens of reasoning before an answer"
+    )
+    accept_above: float = Field(
+        default=0.5,
+        ge=0,
+        le=1,
+        description="Accept an attempt from this calibrated confidence on; below, try another",
+    )
+    augment_below: float = Field(
+        default=0.3,
+        ge=0,
+        le=1,
+        description="Ask again with a reasoning template below this confidence of the model's own",
+    )
+    samples: int = Field(default=5, ge=2, le=64, description="Most samples of self-consistency")
+    best_of: int = Field(default=4, ge=2, le=64, description="Candidates of best-of-n")
+    agents: int = Field(default=3, ge=2, le=16, description="Agents of a panel")
+    consensus: Literal["vote", "discuss"] = Field(
+        default="vote", description="How a panel decides: at once, or after reading each other"
+    )
+    tools: Annotated[tuple[Name, ...], AfterValidator(distinct)] = Field(
+        default=("calculator", "facts"), description="What the tools strategy may call"
+    )
+    tool_rounds: int = Field(
+        default=4, ge=1, le=32, description="Most tool calls in a row; 1: the result is the answer"
+    )
+    ask_before: Annotated[tuple[Literal["tool", "abstain"], ...], AfterValidator(distinct)] = Field(
+        default=(),
+        description="When to ask a person: tool (with side effects), abstain",
+    )
+    prompts: Folder | None = Field(
+        default=None, description="Folder with prompts that replace packaged ones of the same name"
+    )
+
+
+class LearnSettings(Section):
+    """How outcomes move the choice of strategies."""
+
+    token_price: float = Field(
+        default=0.02, ge=0, le=1, description="How much score 1,000 tokens are worth"
+    )
+    confidence_weight: float = Field(
+        default=0.2,
+        ge=0,
+        le=1,
+        description="Weight of a calibrated confidence where no score is given; 0: never",
+    )
+    memory: int = Field(
+        default=1000,
+        ge=10,
+        le=10_000_000,
+        description="Outcomes after which an old one counts about a third",
+    )
+
+
+class RunsSettings(Section):
+    """Where runs are kept, so that they can be resumed."""
+
+    postgres: Key | None = Field(
+        default=None,
+        description="Address of a PostgreSQL database for checkpoints, as in "
+        "postgresql://user:password@host/name; null: a file under home",
+    )
+    durability: Literal["sync", "exit"] = Field(
+        default="sync",
+        description="sync: every step is stored before the next; exit: only the end, which cannot "
+        "be resumed",
+    )
+    keep: int = Field(
+        default=1000, ge=1, le=10_000_000, description="Finished runs that stay resumable"
+    )
+
+
+class TraceSettings(Section):
+    """What every run records of itself."""
+
+    keep: int = Field(
+        default=1000, ge=0, le=10_000_000, description="Traces on disk, oldest go first; 0: none"
+    )
+    prompts: bool = Field(default=True, description="Traces on disk hold prompts and replies")
+    redact: tuple[str, ...] = Field(
+        default=(), description="Regular expressions; what matches is blotted out on disk"
+    )
+    otel: bool = Field(
+        default=False,
+        description="Send OpenTelemetry spans, to where OTEL_EXPORTER_OTLP_ENDPOINT says",
+    )
+    otel_prompts: bool = Field(default=False, description="Spans hold prompts and replies")
 
 
 class DreamSettings(Section):
@@ -277,6 +378,9 @@ class Settings(BaseSettings):
     vllm: VllmSettings = VllmSettings()
     budget: BudgetSettings = BudgetSettings()
     reason: ReasonSettings = ReasonSettings()
+    learn: LearnSettings = LearnSettings()
+    runs: RunsSettings = RunsSettings()
+    trace: TraceSettings = TraceSettings()
     dream: DreamSettings = DreamSettings()
     ground: GroundSettings = GroundSettings()
 

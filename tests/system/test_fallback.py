@@ -142,7 +142,7 @@ async def test_a_stream_that_breaks_is_asked_again_by_the_call(
     reply = await call_model(
         model,
         [_question()],
-        left={"tokens": 4000, "calls": 4, "seconds": 20.0},
+        left={"tokens": 4000, "calls": 4, "seconds": 20.0, "money": None},
         max_tokens=40,
         events=CallEvents(events.append),
     )
@@ -165,7 +165,7 @@ async def test_a_server_that_never_answers_is_named_within_the_time(
         await call_model(
             model,
             [_question()],
-            left={"tokens": 4000, "calls": 4, "seconds": 1.0},
+            left={"tokens": 4000, "calls": 4, "seconds": 1.0, "money": None},
             max_tokens=40,
             events=CallEvents(lambda _: None),
         )

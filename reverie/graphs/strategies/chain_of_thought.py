@@ -16,30 +16,20 @@ from langgraph.graph import END, START, StateGraph
 from langgraph.runtime import Runtime
 
 from reverie.errors import BudgetExceeded
-from reverie.graphs.attempt import answered, charge_of, cut_off, failed, failure_of
-from reverie.graphs.budget import ledger_of
-from reverie.graphs.call import SMALLEST_ANSWER, call_model, prompt_tokens
-from reverie.graphs.call_events import CallEvents
-from reverie.graphs.confidence import mean_probability, span
+from reverie.graphs.attempt import answered, cut_off, failed, failure_of
+from reverie.graphs.call import SMALLEST_ANSWER
+from reverie.graphs.confidence import signals_of, span
 from reverie.graphs.context import Context
-from reverie.graphs.prompt import load_prompt
 from reverie.graphs.records import Limits
-from reverie.graphs.resources import find_resources
 from reverie.graphs.state import StrategyState
+from reverie.graphs.step import Step, spent_by
 from reverie.graphs.strategies.registry import strategy
 
 if TYPE_CHECKING:
     from langchain_core.messages import BaseMessage
 
-    from reverie.models.chat_model import ChatModel
-
 NAME = "chain_of_thought"
-_THOUGHT_TOKENS = 160
-_ANSWER_TOKENS = 64
 _CUE = "Answer:"
-_PROMPT = load_prompt(NAME)  # here, not in a node: it is a file
-_NEXT_TURN = load_prompt(f"{NAME}_conclude")
-
 
 _CUE_TOKENS = 8
 """What the cue, and joining the thought to it, may add to the second prompt."""
@@ -65,58 +55,49 @@ def build() -> StateGraph[ThoughtState, Context, ThoughtState, ThoughtState]:
 
 
 async def _think(state: ThoughtState, runtime: Runtime[Context]) -> dict[str, Any]:
-    ledger = ledger_of(state, runtime.context.limits)
-    left = ledger.left()
-    model = await _model(runtime.context)
-    messages = _PROMPT.messages(question=state["question"])
-    prompt = await prompt_tokens(model, messages)
-    reply = await call_model(
-        model,
-        messages,
-        left=left,
-        max_tokens=min(_THOUGHT_TOKENS, _room(prompt, await _second_prompt(model, state), left)),
-        stop=(_CUE,),
-        events=CallEvents(runtime.stream_writer),
-    )
-    return {
-        "ledger": [ledger.spend(f"{NAME}:think", reply.usage, node=NAME)],
-        "thought": reply.text.strip(),
-        "notices": list(reply.notices),
-    }
+    async with Step(state, runtime, f"{NAME}.think") as step:
+        messages = step.messages(NAME, question=state["question"])
+        prompt = await step.count(messages)
+        room = _room(prompt, await _second_prompt(step, state["question"]), step.left)
+        reply = await step.ask(
+            "think",
+            messages,
+            max_tokens=min(step.context.thought_tokens, room),
+            stop=(_CUE,),
+        )
+        return step.update(thought=reply.text.strip())
 
 
 async def _conclude(state: ThoughtState, runtime: Runtime[Context]) -> dict[str, Any]:
-    ledger = ledger_of(state, runtime.context.limits)
     thought = state["thought"] or ""
-    model = await _model(runtime.context)
-    goes_on = model.reverie_profile.prefill
-    opening = f"{thought}\n{_CUE}" if goes_on else ""
-    if not goes_on:
-        runtime.stream_writer({"type": "token", "branch": None, "text": f"\n{_CUE} "})
-    reply = await call_model(
-        model,
-        _conversation(state["question"], None if goes_on else thought),
-        left=ledger.left(),
-        max_tokens=_ANSWER_TOKENS,
-        prefill=opening,
-        events=CallEvents(runtime.stream_writer, hidden=thought if goes_on else ""),
-    )
-    written = reply.text.removeprefix(opening)
-    answer = _conclusion(written, thought)
-    wrote = span(reply.tokens, answer) if answer in written else ()
-    return {
-        "ledger": [ledger.spend(f"{NAME}:conclude", reply.usage, node=NAME)],
-        "attempt": answered(NAME, answer, mean_probability(wrote)),
-        "notices": [*reply.notices, *([] if "\n" in written.strip() else cut_off(reply))],
-    }
+    async with Step(state, runtime, f"{NAME}.conclude") as step:
+        goes_on = step.model.reverie_profile.prefill
+        opening = f"{thought}\n{_CUE}" if goes_on else ""
+        if not goes_on:
+            step.write({"type": "token", "branch": None, "text": f"\n{_CUE} "})
+        reply = await step.ask(
+            "conclude",
+            _conversation(step, state["question"], None if goes_on else thought),
+            max_tokens=step.context.answer_tokens,
+            prefill=opening,
+            hidden=thought if goes_on else "",
+        )
+        written = reply.text.removeprefix(opening)
+        answer = _conclusion(written, thought)
+        wrote = span(reply.tokens, answer) if answer in written else ()
+        return step.update(
+            attempt=answered(NAME, answer, signals_of(wrote)),
+            notices=[] if "\n" in written.strip() else cut_off(reply),
+        )
 
 
 async def _failed(
-    state: ThoughtState, error: NodeError, runtime: Runtime[Context]
+    state: ThoughtState,
+    error: NodeError,
+    runtime: Runtime[Context],  # noqa: ARG001  # LangGraph hands it over
 ) -> dict[str, Any]:
-    ledger = ledger_of(state, runtime.context.limits)
     update: dict[str, Any] = {
-        "ledger": charge_of(error, ledger, f"{NAME}:{error.node}", node=NAME),
+        "ledger": spent_by(error.error),
         "attempt": failed(NAME, *failure_of(error.error)),
     }
     kind, why, _ = failure_of(error.error)
@@ -124,27 +105,24 @@ async def _failed(
         update["thought"] = None
     elif kind == "BudgetExceeded" and state["thought"]:
         # What the reasoning ended in is the best answer so far.
-        update["attempt"] = answered(NAME, _conclusion("", state["thought"]), None)
+        update["attempt"] = answered(NAME, _conclusion("", state["thought"]))
         update["notices"] = [f"answered with the end of the reasoning: {why}"]
     return update
 
 
-async def _model(context: Context) -> ChatModel:
-    return await find_resources(context.resources).model(context.model, context.preview)
-
-
-def _conversation(question: str, thought: str | None) -> list[BaseMessage]:
+def _conversation(step: Step, question: str, thought: str | None) -> list[BaseMessage]:
     """The prompt; with a ``thought``, that as a turn, and the turn that asks for the answer."""
-    messages = _PROMPT.messages(question=question)
+    messages = step.messages(NAME, question=question)
+    if thought is None:
+        return messages
     # An empty turn is refused by some servers.
-    return messages if thought is None else messages + _NEXT_TURN.messages(thought=thought or _CUE)
+    return messages + step.messages(f"{NAME}_conclude", thought=thought or _CUE)
 
 
-async def _second_prompt(model: ChatModel, state: ThoughtState) -> int:
+async def _second_prompt(step: Step, question: str) -> int:
     """Tokens of the second call's prompt, apart from the thought in it."""
-    goes_on = model.reverie_profile.prefill
-    messages = _conversation(state["question"], None if goes_on else _CUE)
-    return await prompt_tokens(model, messages) + _CUE_TOKENS
+    goes_on = step.model.reverie_profile.prefill
+    return await step.count(_conversation(step, question, None if goes_on else _CUE)) + _CUE_TOKENS
 
 
 def _room(prompt: int, second: int, left: Limits) -> int:

@@ -100,7 +100,7 @@ async def test_a_budget_of_its_own_holds_for_one_question(asked: Asked) -> None:
     small = await asked.reasoner.aask(QUESTION, budget=Budget(tokens=3000, seconds=9, calls=2))
     usual = await asked.reasoner.aask(QUESTION)
 
-    assert small.cost["limits"] == {"tokens": 3000, "seconds": 9.0, "calls": 2}
+    assert small.cost["limits"] == {"tokens": 3000, "seconds": 9.0, "calls": 2, "money": None}
     assert len(small.attempts[0]["dreams"]) == 2
     assert usual.cost["limits"]["tokens"] == 8000
 

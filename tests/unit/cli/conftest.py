@@ -23,12 +23,16 @@ FACT = {
 }
 USED = {"name": "smollm2", "calls": 4, "tokens_in": 1412, "tokens_out": 187, "passed_over": []}
 USAGE = {"tokens_in": 353, "tokens_out": 47, "calls": 1, "seconds": 0.8, "estimated": False}
-USAGE = {**USAGE, "backends": [{**USED, "calls": 1, "tokens_in": 353, "tokens_out": 47}]}
+USAGE = {
+    **USAGE,
+    "money": 0.0,
+    "backends": [{**USED, "calls": 1, "tokens_in": 353, "tokens_out": 47}],
+}
 COST = {
     "spent": {**USAGE, "tokens_in": 1412, "tokens_out": 187, "calls": 4, "backends": [USED]},
     "elapsed": 3.2,
-    "limits": {"tokens": 8000, "seconds": 120.0, "calls": 32},
-    "left": {"tokens": 6401, "seconds": 116.8, "calls": 28},
+    "limits": {"tokens": 8000, "seconds": 120.0, "calls": 32, "money": None},
+    "left": {"tokens": 6401, "seconds": 116.8, "calls": 28, "money": None},
 }
 
 
@@ -60,7 +64,7 @@ VERDICT = {
     "candidates": [
         {
             "branch": branch,
-            "expert": expert,
+            "label": expert,
             "scores": {"grounding": grounding, "confidence": 0.5, "agreement": None},
             "total": total,
         }
@@ -83,6 +87,9 @@ CHOICE = {
         {"strategy": "direct", "alpha": 2.0, "beta": 2.0, "mean": 0.5, "runs": 2},
         {"strategy": "dream", "alpha": 5.0, "beta": 2.0, "mean": 0.71, "runs": 5},
     ],
+    "template": "",
+    "scope": "",
+    "tokens": 0,
 }
 
 
@@ -93,9 +100,16 @@ def result(**other: Any) -> Result:
         "status": "ok",
         "answer": "First it falls.",
         "confidence": 0.5,
+        "calibrated": False,
+        "signals": {"mean": 0.5, "weakest": 0.4, "agreement": None, "verifier": None},
         "evidence": [FACT],
         "dreams": DREAMS,
+        "samples": [],
+        "tools": [],
+        "subanswers": [],
         "verdict": VERDICT,
+        "template": "",
+        "usage": USAGE,
         "error": "",
         "error_type": "",
         "hint": "",
@@ -143,14 +157,15 @@ def events() -> Events:
         {"type": "strategy", "choice": CHOICE},
         {"type": "grounded", "facts": [FACT], "note": ""},
     ]
-    run += [
-        {"type": "branch_started", "branch": d["branch"], "expert": d["expert"]} for d in DREAMS
-    ]
+    run += [{"type": "branch_started", "branch": d["branch"], "label": d["expert"]} for d in DREAMS]
     run += [
         {"type": "token", "branch": 0, "text": '{"answer":"You can'},
         {"type": "token", "branch": 0, "text": ' see it"'},
     ]
-    run += [{"type": "branch_finished", "branch": d["branch"], "dream": d} for d in DREAMS]
+    run += [
+        {"type": "branch_finished", "branch": d["branch"], "label": d["expert"], "outcome": d}
+        for d in DREAMS
+    ]
     answer = {"status": "answered", "text": "First it falls.", "strategy": "dream"}
     return [
         *run,

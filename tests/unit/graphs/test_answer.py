@@ -8,25 +8,28 @@ import pytest
 
 from reverie.errors import BudgetExceeded, ModelUnavailable, OutputInvalid, ReverieError
 from reverie.graphs.answer import conclude
-from reverie.graphs.attempt import answered, failed
+from reverie.graphs.attempt import NO_SIGNALS, answered, failed
 from reverie.graphs.budget import NO_USAGE, Ledger
 from reverie.graphs.records import Attempt
 
 A_DAY = 86_400.0  # this file may be imported long before its tests run
-LEDGER = Ledger({"tokens": 100, "seconds": A_DAY, "calls": 5}, (), time.time())
-SPENT = Ledger({"tokens": 100, "seconds": 60, "calls": 5}, (), time.time() - 99)
+LEDGER = Ledger({"tokens": 100, "seconds": A_DAY, "calls": 5, "money": None}, (), time.time())
+SPENT = Ledger({"tokens": 100, "seconds": 60, "calls": 5, "money": None}, (), time.time() - 99)
 
 
 def abstained() -> Attempt:
-    return {**answered("dream", "x", None), "answer": "", "status": "abstained", "error": "low"}
+    return {**answered("dream", "x"), "answer": "", "status": "abstained", "error": "low"}
 
 
 def test_it_is_that_of_the_attempt_that_succeeded() -> None:
-    final = conclude([abstained(), answered("direct", "It falls.", 0.8)], LEDGER)
+    final = conclude(
+        [abstained(), answered("direct", "It falls.", {**NO_SIGNALS, "mean": 0.8})], LEDGER
+    )
 
     assert final == {
         "status": "answered",
         "text": "It falls.",
+        "output": None,
         "strategy": "direct",
         "confidence": 0.8,
         "calibrated": False,
@@ -59,12 +62,15 @@ def test_an_answer_out_of_time_says_so() -> None:
         "error": "the time ran out",
     }
     kept = {**lost, "branch": 0, "status": "ok", "answer": "It falls."}
-    attempt = {**answered("dream", "It falls.", 0.8), "dreams": [kept, lost]}
+    attempt = {
+        **answered("dream", "It falls.", {**NO_SIGNALS, "mean": 0.8}),
+        "dreams": [kept, lost],
+    }
 
     assert conclude([attempt], SPENT)["stopped"] == (  # type: ignore[list-item]
         "the budget of 60 seconds is used up; answered from the 1 dreams that finished"
     )
-    assert conclude([answered("direct", "x", None)], SPENT)["stopped"].endswith("is used up")
+    assert conclude([answered("direct", "x")], SPENT)["stopped"].endswith("is used up")
 
 
 def test_error_text_is_never_an_answer() -> None:

@@ -25,7 +25,7 @@ LONG = Say(" ".join(["word"] * 100))
 
 
 def left(tokens: int = 1000, calls: int = 5, seconds: float = 30.0) -> Limits:
-    return {"tokens": tokens, "calls": calls, "seconds": seconds}
+    return {"tokens": tokens, "calls": calls, "seconds": seconds, "money": None}
 
 
 async def ask(model: ScriptedModel, limits: Limits, *, most: int = 50, prefill: str = "") -> Reply:
@@ -61,6 +61,7 @@ async def test_a_reply_has_its_text_tokens_and_usage() -> None:
         "tokens_out": 2,
         "calls": 1,
         "estimated": False,
+        "money": 0.0,
         "backends": [
             {
                 "name": "scripted",

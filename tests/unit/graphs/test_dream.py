@@ -142,7 +142,7 @@ async def test_a_branch_that_fails_is_shown_and_the_others_are_kept(
     assert lost["usage"]["calls"] == 1
     assert ran.state["answer"]["status"] == "answered"
     assert ran.state["answer"]["stopped"] == ""
-    finished = {e["branch"]: e["dream"] for e in ran.of("branch_finished")}
+    finished = {e["branch"]: e["outcome"] for e in ran.of("branch_finished")}
     assert finished[2] == lost
     spent = total_tokens(ran.of("budget")[-1]["cost"]["spent"])
     assert spent == sum(model.tokens)
@@ -273,6 +273,7 @@ async def test_a_dream_with_nothing_for_it_abstains(
     assert ran.state["answer"] == {
         "status": "abstained",
         "text": "",
+        "output": None,
         "strategy": "dream",
         "confidence": None,
         "calibrated": False,

@@ -44,13 +44,14 @@ async def choose(
     runtime = Runtime(Context(**context))
     state: Any = {
         "question": question,
+        "run_id": "1",
         "started": time.time(),
         "ledger": [],
         "attempts": [{"strategy": name} for name in tried],
         "memories": {"similar": [], "posteriors": list(beliefs) or [belief(n) for n in ALL]},
     }
     command = await select(state, runtime)  # type: ignore[arg-type]
-    assert command.goto == command.update["choice"]["strategy"]  # type: ignore[index]
+    assert command.goto.node == command.update["choice"]["strategy"]  # type: ignore[index]
     assert runtime.events == [{"type": "strategy", "choice": command.update["choice"]}]  # type: ignore[index]
     json.dumps(runtime.events)
     return command.update["choice"]  # type: ignore[index, no-any-return]

@@ -74,7 +74,10 @@ async def test_chain_of_thought_reasons_and_then_concludes(
     assert think.options["stop"] == ["Answer:"]
     assert conclude.prefill == "It is heavy. So it falls.\nAnswer:"
     assert list(conclude.messages) == list(think.messages)  # what the prefix cache pays for
-    assert [e["node"] for e in ran.state["ledger"]] == ["chain_of_thought"] * 2
+    assert [e["node"] for e in ran.state["ledger"]] == [
+        "chain_of_thought.think",
+        "chain_of_thought.conclude",
+    ]
 
 
 async def test_a_model_that_cannot_go_on_with_its_words_concludes_in_another_turn(

@@ -1,0 +1,219 @@
+"""What one node of a strategy works with: the model, its prompts, and the account that pays.
+
+A node asks the model through its ``Step``, which charges every call to the reservation that the
+strategy, or the branch, was given. What a node has spent is charged also when it fails.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from langgraph.errors import GraphBubbleUp, NodeError
+from langgraph.runtime import Runtime
+from typing_extensions import TypedDict
+
+from reverie.graphs.attempt import failed, failure_of
+from reverie.graphs.budget import Entry, Ledger, total_tokens
+from reverie.graphs.call import CallFailed, Reply, call_model, prompt_tokens
+from reverie.graphs.call_events import CallEvents
+from reverie.graphs.context import Context
+from reverie.graphs.records import Limits
+from reverie.graphs.resources import Resources, find_resources
+
+if TYPE_CHECKING:
+    from langchain_core.messages import BaseMessage
+
+    from reverie.models.chat_model import ChatModel
+
+
+class StepState(TypedDict, total=False):
+    """The part of a node's state that its step reads."""
+
+    run_id: str
+    started: float
+    ledger: list[Entry]
+    scope: str
+    template: str
+
+
+class StepFailed(Exception):
+    """A node that failed, with the ledger entries that it had made by then."""
+
+    def __init__(self, error: BaseException, entries: Sequence[Entry]) -> None:
+        super().__init__(str(error))
+        self.error = error
+        self.entries = tuple(entries)
+
+
+class Step:
+    """One node at work. Enter it with ``async with``; its calls are charged whatever happens."""
+
+    def __init__(
+        self,
+        state: Mapping[str, Any],
+        runtime: Runtime[Context],
+        node: str,
+        *,
+        left: Limits | None = None,
+    ) -> None:
+        """``node`` is ``strategy.node``. ``left`` is what a branch may use, which cannot see the
+        books of the others; otherwise the ledger in ``state`` tells.
+        """
+        self.context = runtime.context
+        self.write: Callable[[Any], None] = runtime.stream_writer
+        self.node = node
+        self.scope: str = state.get("scope") or ""
+        self.run_id: str = state.get("run_id") or ""
+        self.template: str = state.get("template") or ""
+        self.entries: list[Entry] = []
+        self.notices: list[str] = []
+        self._ledger = Ledger(
+            self.context.limits,
+            tuple(state.get("ledger") or ()),
+            state["started"],
+            self.context.paused,
+        )
+        self._given = left
+        self._model: ChatModel | None = None
+        self._resources: Resources | None = None
+
+    async def __aenter__(self) -> Self:
+        # In a thread: settings and prompts are files.
+        self._resources = await asyncio.to_thread(_ready, self.context.resources)
+        self._model = await self._resources.model(self.context.model, self.context.preview)
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if isinstance(error, Exception) and not isinstance(error, GraphBubbleUp):
+            cause = error.error if isinstance(error, CallFailed) else error
+            raise StepFailed(cause, self.entries) from error
+
+    @property
+    def model(self) -> ChatModel:
+        assert self._model is not None, "enter the step first"  # noqa: S101  # a programming error
+        return self._model
+
+    @property
+    def resources(self) -> Resources:
+        assert self._resources is not None, "enter the step first"  # noqa: S101  # as above
+        return self._resources
+
+    @property
+    def ledger(self) -> Ledger:
+        """The run's books, with what this node has done to them."""
+        return self._ledger.plus(*self.entries)
+
+    @property
+    def left(self) -> Limits:
+        """What this node may still spend."""
+        if self._given is None:
+            return self.ledger.left(self.scope)
+        spent = self.ledger.spent
+        money = self._given["money"]
+        return {
+            "tokens": max(0, self._given["tokens"] - total_tokens(spent)),
+            "calls": max(0, self._given["calls"] - spent["calls"]),
+            "seconds": min(self._given["seconds"], self.ledger.left()["seconds"]),
+            "money": None if money is None else max(0.0, money - spent["money"]),
+        }
+
+    def messages(self, prompt: str, **values: str) -> list[BaseMessage]:
+        """The prompt called ``prompt``, filled in."""
+        return self.resources.prompts.load(prompt).messages(**values)
+
+    async def count(self, messages: Sequence[BaseMessage], prefill: str = "") -> int:
+        """How many tokens ``messages`` cost as a prompt."""
+        return await prompt_tokens(self.model, messages, prefill)
+
+    async def ask(
+        self,
+        call: str,
+        messages: Sequence[BaseMessage],
+        *,
+        max_tokens: int,
+        prefill: str = "",
+        json_schema: Mapping[str, Any] | None = None,
+        stop: Sequence[str] = (),
+        temperature: float = 0.0,
+        seed: int | None = None,
+        branch: int | None = None,
+        hidden: str = "",
+        shown: bool = True,
+    ) -> Reply:
+        """One model call within what is left, charged. ``call`` is its name, unique in the node's
+        reservation, and the same when the node runs again. Text is shown as it is written, under
+        ``branch``, unless not ``shown``; ``hidden`` is how it may begin without being shown.
+
+        Raises CallFailed.
+        """
+        left = self.left
+        name = f"{self.scope}:{self.node}:{call}"
+        events = CallEvents(self.write if shown else _silent, branch, hidden=hidden)
+        try:
+            reply = await call_model(
+                self.model,
+                messages,
+                left=left,
+                max_tokens=max_tokens,
+                events=events,
+                prefill=prefill,
+                json_schema=json_schema,
+                stop=stop,
+                temperature=temperature,
+                seed=seed,
+            )
+        except CallFailed as failure:
+            if failure.usage["calls"]:
+                self._charge(name, failure.usage)
+            raise
+        self._charge(name, reply.usage)
+        self.notices += [notice for notice in reply.notices if notice not in self.notices]
+        return reply
+
+    def update(self, **changes: Any) -> dict[str, Any]:
+        """The node's update: ``changes``, and what its calls cost."""
+        notices = list(dict.fromkeys((*self.notices, *changes.pop("notices", ()))))
+        entries = [*self.entries, *changes.pop("ledger", ())]
+        return {"ledger": entries, "notices": notices, **changes}
+
+    def _charge(self, name: str, usage: Any) -> None:
+        entry = self.ledger.spend(name, usage, node=self.node, scope=self.scope)
+        self.entries.append(entry)
+
+
+def attempt_failed(strategy: str) -> Callable[..., Any]:
+    """An error handler that turns a node's failure into a failed attempt of ``strategy``, charged
+    with what the node had spent.
+    """
+
+    async def handle(state: Any, error: NodeError, runtime: Runtime[Context]) -> dict[str, Any]:
+        del state, runtime
+        return {
+            "ledger": spent_by(error.error),
+            "attempt": failed(strategy, *failure_of(error.error)),
+        }
+
+    return handle
+
+
+def spent_by(error: BaseException) -> list[Entry]:
+    """The ledger entries that a failed node had made."""
+    return list(error.entries) if isinstance(error, StepFailed) else []
+
+
+def _ready(name: str) -> Resources:
+    resources = find_resources(name)
+    resources.prompts  # noqa: B018  # read now
+    return resources
+
+
+def _silent(event: Any) -> None:
+    del event
