@@ -36,22 +36,42 @@ def feedback(
 
     settings = load_settings(file).settings
 
-    async def work(stop: Stop) -> tuple[RecordedRun, Posterior, Posterior]:
+    async def work(stop: Stop) -> _Effect:
         return await _score(run, score, settings, stop, speak=sys.stderr.isatty() or not as_json)
 
-    scored, before, after = run_interruptible(work, as_json=as_json)
+    effect = run_interruptible(work, as_json=as_json)
     if as_json:
-        document = {"run": dataclasses.asdict(scored), "before": before, "after": after}
+        document = {
+            "run": dataclasses.asdict(effect.run),
+            "replaced": effect.replaced,
+            "before": effect.before,
+            "after": effect.after,
+            "calibrated": effect.calibrated,
+        }
         print(json.dumps(document, indent=2, ensure_ascii=False))
     else:
-        print(_text(scored, before, after))
+        print(_text(effect))
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Effect:
+    """What a score did."""
+
+    run: RecordedRun
+    replaced: str
+    """Whose score it replaced; empty: nobody's."""
+    before: Posterior
+    """What was believed of the run's strategy, for its question."""
+    after: Posterior
+    calibrated: bool
+    """Whether confidence was fitted anew."""
 
 
 async def _score(
     run_id: str, score: float, settings: Settings, stop: Stop, *, speak: bool
-) -> tuple[RecordedRun, Posterior, Posterior]:
-    """The scored run, and what is believed of its strategy for its question before and after."""
+) -> _Effect:
     from reverie.cli.progress import Loading, write_line
+    from reverie.graphs.confidence import recalibrate
     from reverie.graphs.resources import Resources
 
     resources = Resources(
@@ -60,23 +80,39 @@ async def _score(
     try:
         memory = await resources.memory()
         found = await memory.find(run_id)
-        vector = (await (await resources.embedder()).embed([found.question]))[0]
+        vector = await resources.question_vector(found.question)
         before = (await memory.posteriors(vector, [found.strategy]))[0]
         scored = await memory.score(found.run_id, score)
-        return scored, before, (await memory.posteriors(vector, [found.strategy]))[0]
+        after = (await memory.posteriors(vector, [found.strategy]))[0]
+        fitted = await recalibrate(resources, scored.model or settings.model.name)
+        return _Effect(scored, found.source or "", before, after, calibrated=bool(fitted))
     finally:
         await resources.close()
 
 
-def _text(run: RecordedRun, before: Posterior, after: Posterior) -> str:
+def _text(effect: _Effect) -> str:
     from reverie.cli.wording import clean, counted, glyphs_for
 
+    run = effect.run
     glyphs = glyphs_for(sys.stdout.encoding)
     question = clean(run.question)
     if len(question) > 60:
         question = question[:59].rstrip() + glyphs.ellipsis
-    return (
-        f"Scored {run.score:g}: run {run.run_id}, {question}\n"
-        f"{clean(run.strategy)} is now expected to score {after['mean']:.2f} on this question "
-        f"({before['mean']:.2f} before), from {counted(after['runs'], 'scored run')}"
+    lines = [f"Scored {run.score:g}: run {run.run_id}, {question}"]
+    if effect.replaced:
+        whose = "your earlier score" if effect.replaced == "feedback" else f"the {effect.replaced}"
+        lines.append(f"It replaces {whose}")
+    lines.append(
+        f"{clean(run.strategy)} is now expected to score {effect.after['mean']:.2f} on this "
+        f"question ({effect.before['mean']:.2f} before), from "
+        f"{counted(effect.after['runs'], 'scored attempt')}"
     )
+    others = [name for name in dict.fromkeys(run.strategies) if name != run.strategy]
+    if others:
+        lines.append(
+            f"{' and '.join(map(clean, others))} of the same run got this score too where the "
+            "answer was the same, and 0 without an answer"
+        )
+    if effect.calibrated:
+        lines.append("Confidence was calibrated anew (it uses what was scored)")
+    return "\n".join(lines)

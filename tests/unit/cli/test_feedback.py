@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from reverie.cli import main
-from reverie.knowledge.strategies import Run, StrategyMemory
+from reverie.knowledge.strategies import Run, StrategyMemory, Trial
 from reverie.models.embedder import MiniLM
 
 RUN = "3f9c02ab17de"
@@ -55,7 +55,8 @@ def test_it_says_what_the_score_moved(capsys: pytest.CaptureFixture[str]) -> Non
 
     assert capsys.readouterr().out == (
         f"Scored 1: run {RUN}, Why  [31mdoes a ball fall?\n"
-        "dream is now expected to score 0.67 on this question (0.50 before), from 1 scored run\n"
+        "dream is now expected to score 0.67 on this question (0.50 before), from 1 scored "
+        "attempt\n"
     )
 
 
@@ -66,7 +67,9 @@ def test_scoring_again_replaces_the_score(capsys: pytest.CaptureFixture[str]) ->
 
     assert main(["feedback", RUN[:4], "0"]) == 0
 
-    assert "score 0.33 on this question (0.67 before), from 1 scored run" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "It replaces your earlier score\n" in out
+    assert "score 0.33 on this question (0.67 before), from 1 scored attempt" in out
 
 
 @pytest.mark.usefixtures("recorded")
@@ -76,6 +79,34 @@ def test_json_has_the_run_and_both_beliefs(capsys: pytest.CaptureFixture[str]) -
     document = json.loads(capsys.readouterr().out)
     assert (document["run"]["run_id"], document["run"]["score"]) == (RUN, 0.5)
     assert (document["before"]["alpha"], document["after"]["alpha"]) == (1.0, 1.5)
+    assert (document["replaced"], document["calibrated"]) == ("", False)
+
+
+def test_other_attempts_of_the_run_are_told_of(
+    tmp_path: Path, vector: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The first attempt failed; a person thinks otherwise of the second than a verifier did."""
+
+    async def record() -> None:
+        path = tmp_path / "home" / "strategies.sqlite"
+        name, dimension = MiniLM.name, MiniLM.dimension
+        memory = await StrategyMemory.open(path, embedder=name, dimension=dimension)
+        trials = (
+            Trial("direct", 1.0, status="failed", error="OutputInvalid"),
+            Trial("dream", 1.0, answer="It falls.", accepted=True),
+        )
+        run = Run(RUN, "Why?", "dream", 1.0, answer="It falls.", trials=trials)
+        await memory.record(run, vector)
+        await memory.score(RUN, 0.2, source="verifier", position=1)
+        await memory.close()
+
+    asyncio.run(record())
+
+    assert main(["feedback", RUN, "1"]) == 0
+
+    out = capsys.readouterr().out
+    assert "It replaces the verifier\n" in out
+    assert "direct of the same run got this score too where the answer was the same" in out
 
 
 @pytest.mark.usefixtures("recorded")

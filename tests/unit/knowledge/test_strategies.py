@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import math
-import multiprocessing
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing
 from dataclasses import replace
@@ -21,6 +20,8 @@ from reverie.knowledge.database import Schema, open_database
 from reverie.knowledge.strategies import STRATEGY_SCHEMA, Posterior, Run, StrategyMemory
 
 D = 4
+FOREVER = 10**12
+"""A memory in which nothing fades, so that sums are plain."""
 RUN = Run(
     run_id="0123abcd-run",
     question="What happens when I drop a ball?",
@@ -41,13 +42,13 @@ def at(cosine: float) -> NDArray[np.float32]:
 
 @asynccontextmanager
 async def opened(
-    path: Path, embedder: str = "test", dimension: int = D
+    path: Path, embedder: str = "test", dimension: int = D, memory: int = FOREVER
 ) -> AsyncIterator[StrategyMemory]:
-    memory = await StrategyMemory.open(path, embedder=embedder, dimension=dimension)
+    store = await StrategyMemory.open(path, embedder=embedder, dimension=dimension, memory=memory)
     try:
-        yield memory
+        yield store
     finally:
-        await memory.close()
+        await store.close()
 
 
 @pytest.fixture
@@ -294,26 +295,41 @@ def test_posteriors_are_the_weighted_sum_of_scores_in_any_order(
         assert reverse["alpha"] == pytest.approx(posterior["alpha"])
 
 
-def record_and_score(path: Path, name: str) -> None:
-    async def work() -> None:
-        async with opened(path) as memory:
-            for number in range(25):
-                run = replace(RUN, run_id=f"{name}-{number}")
-                await memory.record(run, at(1.0))
-                await memory.score(run.run_id, 1.0)
+async def test_outcomes_fade_as_others_follow(tmp_path: Path) -> None:
+    async with opened(tmp_path / "strategies.sqlite", memory=10) as memory:
+        for number in range(11):
+            run = replace(RUN, run_id=f"run-{number}", strategy="direct" if number else "dream")
+            await memory.record(run, at(1.0))
+            await memory.score(run.run_id, 1.0)
 
-    asyncio.run(work())
+        dream, direct = await memory.posteriors(at(1.0), ["dream", "direct"])
+
+    assert dream["alpha"] == pytest.approx(1 + math.exp(-1))
+    assert direct["alpha"] == pytest.approx(1 + sum(math.exp(-i / 10) for i in range(10)))
 
 
-async def test_outcomes_from_two_processes_at_once_all_count(tmp_path: Path) -> None:
+async def test_what_is_much_too_old_is_no_longer_looked_at(tmp_path: Path) -> None:
+    async with opened(tmp_path / "strategies.sqlite", memory=10) as memory:
+        for number in range(200):
+            run = replace(RUN, run_id=f"run-{number}")
+            await memory.record(run, at(1.0))
+            await memory.score(run.run_id, 1.0)
+            if number % 50 == 49:  # read in portions: what was read before is dropped too
+                await memory.posteriors(at(1.0), ["dream"])
+
+        assert (await belief(memory))["runs"] < 130
+        assert len(await memory.recent(300)) == 200
+    async with opened(tmp_path / "strategies.sqlite", memory=10) as memory:
+        assert (await belief(memory))["runs"] == 80
+
+
+async def test_what_another_process_scored_is_seen_at_once(tmp_path: Path) -> None:
     path = tmp_path / "strategies.sqlite"
-    context = multiprocessing.get_context("spawn")
-    children = [context.Process(target=record_and_score, args=(path, n)) for n in ("one", "two")]
-    for child in children:
-        child.start()
-    for child in children:
-        await asyncio.to_thread(child.join)
-
-    assert [child.exitcode for child in children] == [0, 0]
-    async with opened(path) as memory:
-        assert (await belief(memory))["alpha"] == pytest.approx(51.0, abs=1e-3)
+    async with opened(path) as mine, opened(path) as other:
+        await mine.record(RUN, at(1.0))
+        assert (await belief(mine))["runs"] == 0
+        await other.score(RUN.run_id, 0.0)
+        assert (await belief(mine))["beta"] == pytest.approx(2.0)
+        await other.score(RUN.run_id, 1.0)
+        assert (await belief(mine))["alpha"] == pytest.approx(2.0)
+        assert [r["score"] for r in await mine.similar(at(1.0))] == [1.0]
