@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Generic, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
+from typing_extensions import TypeVar
 
+from reverie.graphs.analytics import Analytics
 from reverie.graphs.records import Answer, Attempt, BackendUse, Choice, Cost
 
+T = TypeVar("T", default=Any)
 
-class Result(BaseModel):
-    """One finished run. Its JSON schema is published as ``docs/schema/result.schema.json``."""
+
+class Result(BaseModel, Generic[T]):
+    """One finished run. Its JSON schema is published as ``docs/schema/result.schema.json``.
+
+    ``T`` is what the answer was asked for as.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -21,6 +28,9 @@ class Result(BaseModel):
     )
     question: str
     answer: str = Field(description="The answer; empty when the run abstained")
+    output: T | None = Field(
+        None, description="The answer in the form that was asked for; None when none was"
+    )
     strategy: str = Field(description="The strategy whose attempt the answer is")
     confidence: float | None = Field(
         description="0 to 1, the model's own; None when it gave no log-probabilities"
@@ -32,6 +42,7 @@ class Result(BaseModel):
     choice: Choice = Field(description="Why the last strategy was selected")
     attempts: list[Attempt] = Field(description="Every strategy tried, in order, with its dreams")
     cost: Cost = Field(description="What the run spent and what is left of its limits")
+    analytics: Analytics = Field(description="Where the cost came from, and the memory it took")
     model: str = Field(description="The model that was asked for")
     backends: list[BackendUse] = Field(
         description="Who answered how many calls, and who was passed over and why"
@@ -50,10 +61,11 @@ class Result(BaseModel):
         choice: Choice,
         attempts: list[Attempt],
         cost: Cost,
+        analytics: Analytics,
         model: str,
         seed: int,
         notices: list[str],
-    ) -> Result:
+    ) -> Result[Any]:
         """The result of a run that ended in ``answer``."""
         return cls(
             version=version,
@@ -61,6 +73,7 @@ class Result(BaseModel):
             status=answer["status"],
             question=question,
             answer=answer["text"],
+            output=answer["output"],
             strategy=answer["strategy"],
             confidence=answer["confidence"],
             calibrated=answer["calibrated"],
@@ -68,6 +81,7 @@ class Result(BaseModel):
             choice=choice,
             attempts=attempts,
             cost=cost,
+            analytics=analytics,
             model=model,
             backends=cost["spent"]["backends"],
             seed=seed,

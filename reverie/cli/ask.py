@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import sys
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Protocol, Self
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Protocol, Self
 
 import typer
 
 from reverie.cli.options import AsJson, ConfigFile
+from reverie.cli.schema_file import read_schema
+from reverie.errors import RunWaiting
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -20,7 +25,7 @@ if TYPE_CHECKING:
     from reverie.cli.interrupt import Stop
     from reverie.cli.progress import Loading
     from reverie.cli.view import RunView
-    from reverie.graphs.events import Event
+    from reverie.graphs.events import Event, Waiting
     from reverie.settings import Settings
 
 ABSTAINED = 3
@@ -66,6 +71,13 @@ def ask(  # noqa: PLR0917  # the command line's options, passed by name
         str | None,
         typer.Option(help="Seed of every random choice; none: a fresh one.", metavar="N"),
     ] = None,
+    schema: Annotated[
+        Path | None,
+        typer.Option(
+            help="Bring the answer into a JSON document that obeys the JSON schema in FILE.",
+            metavar="FILE",
+        ),
+    ] = None,
     file: ConfigFile = None,
     as_json: AsJson = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print the answer only.")] = False,
@@ -82,6 +94,8 @@ def ask(  # noqa: PLR0917  # the command line's options, passed by name
     Example: reverie ask "What happens when ice melts?" --json | jq .cost
 
     Example: reverie ask "Why does ice float?" --model http://127.0.0.1:8000/v1
+
+    Example: reverie ask "Which animal gives us wool?" --schema animal.json --quiet
     """
     from reverie.settings import Option, load_settings
 
@@ -96,10 +110,25 @@ def ask(  # noqa: PLR0917  # the command line's options, passed by name
     settings = load_settings(file, overrides).settings
     if question == _STANDARD_INPUT:
         question = _read_question()
-    asked = _Question(question, settings, preview)
-    result = _answer(asked, as_json=as_json, quiet=quiet)
-    if result.status == "abstained":
-        raise typer.Exit(ABSTAINED)
+    output = None if schema is None else read_schema(schema)
+    asked = _Question(question, settings, preview, output)
+    show_answer(asked, as_json=as_json, quiet=quiet)
+
+
+class Asked(Protocol):
+    """A run to follow: one that begins, or one that goes on."""
+
+    @property
+    def text(self) -> str:
+        """The question, as far as it is known."""
+        ...
+
+    @property
+    def settings(self) -> Settings: ...
+
+    def items(self, reasoner: Reasoner) -> AsyncGenerator[Event | Result, None]:
+        """Its events and its result."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +138,13 @@ class _Question:
     text: str
     settings: Settings
     preview: bool | None
+    output: dict[str, Any] | None = None
+    """The schema of the document that the answer should be."""
+
+    def items(self, reasoner: Reasoner) -> AsyncGenerator[Event | Result, None]:
+        if self.output is None:
+            return reasoner.astream(self.text, preview=self.preview)
+        return reasoner.astream(self.text, preview=self.preview, output=self.output)
 
 
 class Display(Protocol):
@@ -143,7 +179,26 @@ def _read_question() -> str:
     return sys.stdin.buffer.read(_MOST_INPUT).decode("utf-8", "replace").strip()
 
 
-def _answer(question: _Question, *, as_json: bool, quiet: bool) -> Result:
+def show_answer(asked: Asked, *, as_json: bool, quiet: bool) -> None:
+    """Follow a run, show it and its result, and exit with ABSTAINED if it abstained. A person at a
+    terminal is asked what the run wants to know.
+    """
+    from reverie.cli.fill_in import can_ask, fill_in
+    from reverie.cli.resume import Replied
+
+    result: Result | None = None
+    while result is None:
+        try:
+            result = _answer(asked, as_json=as_json, quiet=quiet)
+        except RunWaiting as waiting:
+            if as_json or not can_ask():
+                raise
+            asked = Replied(waiting.run_id, asked.settings, fill_in(waiting.form))
+    if result.status == "abstained":
+        raise typer.Exit(ABSTAINED)
+
+
+def _answer(question: Asked, *, as_json: bool, quiet: bool) -> Result:
     from reverie.cli.interrupt import run_interruptible
     from reverie.cli.plain import plain_text
     from reverie.cli.view import RunView
@@ -155,18 +210,25 @@ def _answer(question: _Question, *, as_json: bool, quiet: bool) -> Result:
     async def run(stop: Stop) -> Result:
         with _display(view, stop, live=live, only_result=as_json or quiet) as display:
             stop.close_display = display.close
-            return await _follow(question, display)
+            return await _follow(question, display, stop)
 
     result = run_interruptible(run, as_json=as_json)
     if as_json:
         print(result.model_dump_json(indent=2))
     elif quiet and result.status == "answered":
-        print(result.answer)
+        print(result.answer if result.output is None else _document(result))
     elif quiet:
         print(f"no answer: {why_abstained(result)}", file=sys.stderr)
     elif not live:
         print(plain_text(view, glyphs_for(sys.stdout.encoding)), end="")
+    if result.output is not None and not (as_json or quiet):
+        print(_document(result))
     return result
+
+
+def _document(result: Result) -> str:
+    """The answer in the form that was asked for."""
+    return json.dumps(result.output, ensure_ascii=False, indent=2)
 
 
 def _display(view: RunView, stop: Stop, *, live: bool, only_result: bool) -> Display:
@@ -191,28 +253,35 @@ def _is_terminal(stream: object) -> bool:
     return console.is_terminal and not console.is_dumb_terminal
 
 
-async def _follow(question: _Question, display: Display) -> Result:
+async def _follow(question: Asked, display: Display, stop: Stop) -> Result:
     """Ask, showing every event, and return the result."""
     ticking = asyncio.create_task(_tick(display))
     try:
-        return await _stream(question, display)
+        return await _stream(question, display, stop)
     finally:
         ticking.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await ticking
 
 
-async def _stream(question: _Question, display: Display) -> Result:
+async def _stream(question: Asked, display: Display, stop: Stop) -> Result:
     # In a thread, so that the display moves meanwhile: importing LangGraph takes a second or two.
     reasoner_type = await asyncio.to_thread(import_reasoner)
+    waiting: Waiting | None = None
     async with (
         reasoner_type(question.settings, report=display.report) as reasoner,
-        contextlib.aclosing(reasoner.astream(question.text, preview=question.preview)) as items,
+        contextlib.aclosing(question.items(reasoner)) as items,
     ):
         async for item in items:
             display.take(item)
             if not isinstance(item, dict):
                 return item
+            if item["type"] == "run_started" and question.settings.runs.durability == "sync":
+                stop.hint = f"reverie resume {item['run_id']} goes on with it"
+            elif item["type"] == "waiting":
+                waiting = item
+        if waiting is not None:
+            raise RunWaiting.of(waiting["run_id"], waiting["form"])
     raise RuntimeError("the run ended without a result")
 
 

@@ -6,8 +6,9 @@ A stream that breaks in the middle is tried once more, if the budget allows, and
 from __future__ import annotations
 
 import asyncio
+import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -15,9 +16,10 @@ from reverie.errors import BudgetExceeded, ModelUnavailable, ReverieError
 from reverie.graphs.budget import NO_USAGE, add_usage, add_uses, total_tokens
 from reverie.graphs.call_events import CallEvents, passed_over
 from reverie.graphs.records import BackendUse, Limits, Usage
+from reverie.models.prices import FREE, PER, Prices
 
 if TYPE_CHECKING:
-    from langchain_core.messages import BaseMessage
+    from langchain_core.messages import AIMessageChunk, BaseMessage, ToolCall, ToolCallChunk
 
     from reverie.models.backend import Told
     from reverie.models.chat_model import ChatModel
@@ -29,6 +31,9 @@ _COUNTING_SECONDS = 2.0
 """How long to wait for a count of what was written; it is estimated otherwise."""
 _CHARACTERS_PER_TOKEN = 2
 """At least, so that what cannot be counted is estimated too high rather than too low."""
+
+_ROUNDING = 1e-6
+"""A part of an amount of money, which is a float."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +47,12 @@ class Reply:
     usage: Usage
     notices: tuple[str, ...] = ()
     """What the model wants a person to know."""
+    alternatives: tuple[Mapping[str, float], ...] = ()
+    """For every token the likeliest ones in its place, with theirs, where they were asked for."""
+    tool_calls: tuple[ToolCall, ...] = ()
+    """The tools that the model wants called."""
+    broken_calls: int = 0
+    """How many calls it wrote that cannot be read."""
 
 
 class CallFailed(Exception):
@@ -65,15 +76,21 @@ async def call_model(
     stop: Sequence[str] = (),
     temperature: float = 0.0,
     seed: int | None = None,
+    alternatives: int = 0,
+    prices: Prices = FREE,
+    tools: Sequence[Mapping[str, Any]] = (),
+    tool_choice: str = "",
+    begun: Callable[[Usage], Awaitable[None]] | None = None,
 ) -> Reply:
-    """Ask ``model`` within what is ``left``; ``events`` hears every piece as it is written.
+    """Ask ``model`` within what is ``left``; ``events`` hears every piece as it is written, and
+    ``prices`` say what it costs. ``begun`` is told, before each attempt, what all may cost at most.
 
     Raises CallFailed. Its error is BudgetExceeded when the tokens or calls left do not allow a
     useful call (the message names the fewest tokens that would) or the time runs out meanwhile;
     a server that has sent nothing by then is ModelUnavailable.
     """
     began = time.monotonic()
-    call = _Call(model, messages, prefill, events)
+    call = _Call(model, messages, prefill, events, prices, begun)
     deadline = asyncio.timeout(left["seconds"])
     options = {
         "prefill": prefill,
@@ -81,11 +98,14 @@ async def call_model(
         "seed": seed,
         "stop": list(stop) or None,
         "logprobs": True,
+        **({"top_logprobs": alternatives} if alternatives else {}),
         **_response_format(json_schema),
+        **({"tools": list(tools), "tool_choice": tool_choice or None} if tools else {}),
     }
     try:
         async with deadline:
-            needed = await _affordable(model, messages, prefill, left)
+            counted = _with_tools(messages, tools)
+            needed = await _affordable(model, counted, prefill, left, prices)
             written = await call.ask(left, needed, max_tokens, options)
     except Exception as raised:
         usage = await call.cost()
@@ -102,6 +122,8 @@ async def call_model(
         written.finish != "length",
         usage,
         tuple(written.notices),
+        tuple(written.alternatives),
+        *_read_calls(written.calls),
     )
 
 
@@ -113,13 +135,26 @@ async def prompt_tokens(
 
 
 async def _affordable(
-    model: ChatModel, messages: Sequence[BaseMessage], prefill: str, left: Limits
+    model: ChatModel,
+    messages: Sequence[BaseMessage],
+    prefill: str,
+    left: Limits,
+    prices: Prices,
 ) -> int:
     if left["seconds"] <= 0:
         raise BudgetExceeded("no time is left for a model call", hint="raise --seconds")
     if left["calls"] < 1:
         raise BudgetExceeded("no model call is left in the budget", hint="raise budget.calls")
     needed = await prompt_tokens(model, messages, prefill)
+    dearest = prices.dearest * (needed + SMALLEST_ANSWER) / PER
+    if left["money"] is not None and left["money"] < dearest * (1 - _ROUNDING):
+        smallest = f"{dearest * (1 + _ROUNDING):.8g}"
+        raise BudgetExceeded(
+            f"{left['money']:.6g} money is too little for a single call: the smallest budget.money "
+            f"that would do is {smallest} ({needed} tokens for the prompt and {SMALLEST_ANSWER} "
+            "for an answer, at the dearest price)",
+            hint=f"give budget.money {smallest} or more",
+        )
     if left["tokens"] < needed + SMALLEST_ANSWER:
         raise BudgetExceeded(
             f"{left['tokens']} tokens are too few for a single call: the smallest budget that "
@@ -133,13 +168,21 @@ async def _affordable(
 class _Call:
     """One call, and the attempts it takes."""
 
-    def __init__(
-        self, model: ChatModel, messages: Sequence[BaseMessage], prefill: str, events: CallEvents
+    def __init__(  # noqa: PLR0917  # the parts of one call, in the order of call_model
+        self,
+        model: ChatModel,
+        messages: Sequence[BaseMessage],
+        prefill: str,
+        events: CallEvents,
+        prices: Prices,
+        begun: Callable[[Usage], Awaitable[None]] | None,
     ) -> None:
+        self._begun = begun
         self._model = model
         self._messages = messages
         self._prefill = prefill
         self._events = events
+        self._prices = prices
         self._attempts: list[_Written] = []
 
     async def ask(
@@ -150,10 +193,12 @@ class _Call:
         tokens = left["tokens"]
         while True:
             written = _Written(prefill=self._prefill)
+            most = min(max_tokens, tokens - needed)
+            if self._begun is not None:
+                await self._begun(await self._at_most(needed, most))
             # From here on the attempt is charged, with what is known of it when it is cut short.
             written.usage |= {"calls": 1, "tokens_in": needed, "estimated": True}
             self._attempts.append(written)
-            most = min(max_tokens, tokens - needed)
             seconds = max(0.0, until - time.monotonic())
             try:
                 await self._stream(written, {**options, "max_tokens": most, "timeout": seconds})
@@ -175,7 +220,22 @@ class _Call:
         """What all attempts have cost."""
         for written in self._attempts:
             await self._estimate(written)
+            written.usage["money"] = self._prices.cost(
+                written.usage["tokens_in"],
+                written.usage["tokens_out"],
+                written.backend["name"] if written.backend else "",
+            )
         return add_usage(written.usage for written in self._attempts)
+
+    async def _at_most(self, needed: int, most: int) -> Usage:
+        """What the call costs if the attempt that begins writes as much as it may."""
+        usage = add_usage((await self.cost(), NO_USAGE))
+        usage["tokens_in"] += needed
+        usage["tokens_out"] += most
+        usage["money"] += self._prices.dearest * (needed + most) / PER
+        usage["calls"] += 1
+        usage["estimated"] = True
+        return usage
 
     async def _stream(self, written: _Written, options: Mapping[str, Any]) -> None:
         """Run one attempt, keeping ``written`` up to date, so that one cut short is charged too."""
@@ -184,6 +244,7 @@ class _Call:
             told = chunk.response_metadata
             entries = (told.get("logprobs") or {}).get("content") or ()
             written.tokens.extend((entry["token"], entry["logprob"]) for entry in entries)
+            written.alternatives.extend(_alternatives(entry) for entry in entries)
             if chunk.usage_metadata:
                 usage["tokens_in"] = chunk.usage_metadata["input_tokens"]
                 usage["tokens_out"] = chunk.usage_metadata["output_tokens"]
@@ -197,6 +258,8 @@ class _Call:
                 if notice not in written.notices:
                     written.notices.append(notice)
                     self._events.notice(notice)
+            if chunk.tool_call_chunks:
+                written.hear_calls(chunk.tool_call_chunks)
             if chunk.text:
                 written.text.append(chunk.text)
                 self._events.text(chunk.text)
@@ -247,10 +310,13 @@ class _Written:
     prefill: str
     text: list[str] = field(default_factory=list)
     tokens: list[tuple[str, float]] = field(default_factory=list)
+    alternatives: list[Mapping[str, float]] = field(default_factory=list)
     usage: Usage = field(default_factory=NO_USAGE.copy)
     notices: list[str] = field(default_factory=list)
     backend: Told | None = None
     finish: str = ""
+    calls: AIMessageChunk | None = None
+    """The tool calls so far, in one message."""
     reported: bool = False
     """Whether the server said what it cost."""
     counted: bool = False
@@ -259,7 +325,14 @@ class _Written:
     @property
     def begun(self) -> bool:
         """Whether anything has come that the model wrote itself."""
-        return len("".join(self.text).removeprefix(self.prefill)) > 0
+        return bool(self.calls) or len("".join(self.text).removeprefix(self.prefill)) > 0
+
+    def hear_calls(self, chunks: list[ToolCallChunk]) -> None:
+        """Take in the next pieces of tool calls."""
+        from langchain_core.messages import AIMessageChunk
+
+        heard = AIMessageChunk(content="", tool_call_chunks=chunks)
+        self.calls = heard if self.calls is None else self.calls + heard
 
 
 def _patience(seconds: float) -> float:
@@ -285,7 +358,40 @@ def _out_of_time(left: Limits) -> BudgetExceeded:
     )
 
 
+def _read_calls(message: AIMessageChunk | None) -> tuple[tuple[ToolCall, ...], int]:
+    """The calls, and how many cannot be read. Strictly: LangChain would complete arguments that
+    were cut off.
+    """
+    calls: list[ToolCall] = []
+    chunks = message.tool_call_chunks if message else []
+    for chunk in chunks:
+        try:
+            arguments = json.loads(chunk["args"] or "{}")
+        except (ValueError, RecursionError):
+            continue
+        if isinstance(arguments, dict) and chunk["name"]:
+            calls.append(
+                {"name": chunk["name"], "args": arguments, "id": chunk["id"], "type": "tool_call"}
+            )
+    return tuple(calls), len(chunks) - len(calls)
+
+
+def _with_tools(
+    messages: Sequence[BaseMessage], tools: Sequence[Mapping[str, Any]]
+) -> Sequence[BaseMessage]:
+    """What to count: servers write descriptions of tools into the prompt."""
+    if not tools:
+        return messages
+    from langchain_core.messages import SystemMessage
+
+    return [SystemMessage(json.dumps(list(tools))), *messages]
+
+
 def _response_format(json_schema: Mapping[str, Any] | None) -> dict[str, Any]:
     if json_schema is None:
         return {}
     return {"response_format": {"type": "json_schema", "json_schema": {"schema": json_schema}}}
+
+
+def _alternatives(entry: Mapping[str, Any]) -> Mapping[str, float]:
+    return {one["token"]: one["logprob"] for one in entry.get("top_logprobs") or ()}

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -27,6 +27,9 @@ Opening = Literal["prefill", "pattern", "free"]
 """How an answer is made to begin with its opener: the reply is begun, or the schema says so, or not
 at all.
 """
+
+Fill = Callable[..., "list[BaseMessage]"]
+"""Takes a prompt's name and, by name, what is put into it."""
 
 _ROLES: dict[Expert, str] = {
     "spatial": "You are a spatial expert. Think about where things are and how they move.",
@@ -57,8 +60,12 @@ _SPECIAL = re.compile(r"[.^$*+?()\[\]{}|\\]")
 
 MOST_TRIPLETS = 3
 
-_GROUNDED = load_prompt("dream")  # here, not in a node: it is a file
-_UNAIDED = load_prompt("dream_unaided")
+for _name in ("dream", "dream_unaided"):
+    load_prompt(_name)  # here, not in a node: it is a file
+
+
+def _packaged(name: str, **values: str) -> list[BaseMessage]:
+    return load_prompt(name).messages(**values)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,14 +95,17 @@ def dream_prompt(
     *,
     own_triplets: bool,
     opening: Opening = "prefill",
+    fill: Fill = _packaged,
 ) -> DreamPrompt:
-    """Ask ``expert``. With facts and not ``own_triplets``, the triplets are chosen among them."""
+    """Ask ``expert``. With facts and not ``own_triplets``, the triplets are chosen among them.
+    ``fill`` fills in a prompt by its name.
+    """
     opener = "" if opening == "free" else _opener(question, expert)
     if facts:
         listed = "\n".join(f"- {f['what']} -> {f['action']} -> {f['result']}" for f in facts)
-        messages = _GROUNDED.messages(role=_ROLES[expert], facts=listed, question=question)
+        messages = fill("dream", role=_ROLES[expert], facts=listed, question=question)
     else:
-        messages = _UNAIDED.messages(role=_ROLES[expert], question=question)
+        messages = fill("dream_unaided", role=_ROLES[expert], question=question)
     prefill = ""
     if opening == "prefill":
         begun = json.dumps({"answer": opener}, ensure_ascii=False, separators=(",", ":"))

@@ -47,10 +47,10 @@ def facts_for_branch(facts: Sequence[Fact], context: Context, branch: int, seed:
             [facts[0], *others[: max(1, context.max_facts - 1)]],
             key=lambda fact: -fact["similarity"],
         )
-    return _within(chosen, context.fact_tokens)[::-1]
+    return within(chosen, context.fact_tokens)[::-1]
 
 
-def _within(facts: Sequence[Fact], tokens: int) -> list[Fact]:
+def within(facts: Sequence[Fact], tokens: int) -> list[Fact]:
     """As many facts, best first, as fit into the token budget."""
     kept: list[Fact] = []
     room = tokens * _BYTES_PER_TOKEN

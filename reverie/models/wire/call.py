@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -77,6 +78,7 @@ class Call:
             elif name == "extra_body":
                 _require(value is None or isinstance(value, Mapping), name, value, "a mapping")
                 extra.update(value or {})
+                _require(_is_json(extra), name, value, "a mapping of JSON values")
             elif not name.startswith("ls_"):  # LangSmith's own
                 extra[name] = value
         stops = own.get("stop_sequences") if stop is None else stop
@@ -108,6 +110,14 @@ class Call:
     def request(self, messages: list[dict[str, Any]]) -> Request:
         """The request with these messages, in the form of Chat Completions."""
         return Request(messages=messages, extra_body=self.extra_body, **self.options)
+
+
+def _is_json(value: Mapping[str, Any]) -> bool:
+    try:
+        json.dumps(value)
+    except (TypeError, ValueError, RecursionError):
+        return False
+    return True
 
 
 def _check(options: Mapping[str, Any]) -> None:

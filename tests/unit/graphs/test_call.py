@@ -16,6 +16,7 @@ from reverie.graphs.call_events import CallEvents
 from reverie.graphs.records import Limits
 from reverie.models.backend import Backend
 from reverie.models.fallback import FallbackChatModel
+from reverie.models.prices import Price, Prices
 from tests.unit.conftest import Call, Say, ScriptedModel
 
 MESSAGES = [HumanMessage("one two three four five six")]  # 6 words and 4 for the turn
@@ -360,3 +361,49 @@ async def test_what_the_model_wants_said_is_said_once() -> None:
 
     assert reply.notices == ("never probed", "cut")
     assert [e["text"] for e in events if e["type"] == "notice"] == ["never probed", "cut"]
+
+
+# -- money ---------------------------------------------------------------------------------
+
+PRICES = Prices({"a": Price(2.0, 8.0), "b": Price(1.0, 20.0)})
+
+
+async def test_a_call_costs_what_the_backend_that_answered_takes() -> None:
+    told = {"backend": {"name": "b", "passed_over": []}}
+    model = ScriptedModel(script=lambda _: Say("it falls", told=told))
+
+    reply = await call_model(
+        model, MESSAGES, left=left(), max_tokens=9, events=SILENT, prices=PRICES
+    )
+
+    assert reply.usage["money"] == pytest.approx((PROMPT * 1.0 + 2 * 20.0) / 1e6)
+
+
+async def test_one_that_nobody_finished_costs_what_the_dearest_would_take() -> None:
+    model = ScriptedModel(script=lambda _: Say("a b c", error=ModelRejected("no"), after=2))
+
+    with pytest.raises(CallFailed) as caught:
+        await call_model(model, MESSAGES, left=left(), max_tokens=9, events=SILENT, prices=PRICES)
+
+    usage = caught.value.usage
+    assert usage["estimated"]
+    expected = (usage["tokens_in"] * 2.0 + usage["tokens_out"] * 20.0) / 1e6
+    assert usage["money"] == pytest.approx(expected)
+    assert expected > 0
+
+
+async def test_the_smallest_budget_of_money_is_named_and_works() -> None:
+    model = ScriptedModel()
+    poor: Limits = {**left(), "money": 1e-6}
+
+    with pytest.raises(CallFailed) as caught:
+        await call_model(model, MESSAGES, left=poor, max_tokens=9, events=SILENT, prices=PRICES)
+    error = caught.value.error
+    assert isinstance(error, BudgetExceeded)
+    assert model.calls == []
+
+    enough = float(re.findall(r"budget.money ([\d.e-]+)", error.hint)[0])
+    assert enough == pytest.approx(20.0 * (PROMPT + SMALLEST_ANSWER) / 1e6, rel=1e-3)
+    rich: Limits = {**left(), "money": enough}
+    reply = await call_model(model, MESSAGES, left=rich, max_tokens=9, events=SILENT, prices=PRICES)
+    assert reply.text

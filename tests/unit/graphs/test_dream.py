@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import re
 import tempfile
+import time
 from collections.abc import Callable
+from contextlib import aclosing
 from pathlib import Path
 
 import pytest
@@ -14,11 +17,14 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from reverie.errors import BudgetExceeded, ModelUnavailable, OutputInvalid, ReverieError
-from reverie.graphs.budget import total_tokens
+from reverie.graphs.budget import Entry, add_usage, total_tokens
+from reverie.graphs.context import Context
 from reverie.graphs.dream import graph as dream_graph
+from reverie.graphs.reason import graph as reason_graph
 from reverie.graphs.records import EXPERTS
 from reverie.settings import Settings
 from tests.unit.conftest import (
+    QUESTION,
     Call,
     Ran,
     Say,
@@ -387,3 +393,128 @@ def test_no_run_spends_more_than_its_budget(  # noqa: PLR0917  # by name
 
     assert sum(model.tokens) <= tokens
     assert len(model.calls) <= calls
+
+
+async def test_within_a_reservation_the_branches_take_from_it_alone(
+    resources: ScriptedResources, model: ScriptedModel
+) -> None:
+    from reverie.graphs.budget import Ledger
+
+    started = time.time()
+    books = Ledger({"tokens": 8000, "seconds": 60, "calls": 9, "money": None}, (), started)
+    attempt = books.reserve("attempt:2", 700, 3, node="select")
+    state = {
+        "question": QUESTION,
+        "run_id": "r",
+        "started": started,
+        "ledger": [attempt],
+        "notices": [],
+        "scope": "attempt:2",
+    }
+
+    done = await dream_graph.ainvoke(
+        state,
+        context=Context(resources=resources.key, min_similarity=0.2, tokens=8000, calls=9),
+    )
+
+    ledger = Ledger(books.limits, tuple(done["ledger"]), started)
+    reserved = [e for e in done["ledger"] if e["kind"] == "reserve"][1:]
+    assert {e["scope"] for e in reserved} == {"attempt:2"}
+    assert [e["id"] for e in reserved] == [f"attempt:2:dream:{n}" for n in range(len(reserved))]
+    assert 0 < len(reserved) <= 3
+    assert total_tokens(ledger.spent_in("attempt:2")) == sum(model.tokens) <= 700
+    assert ledger.left("attempt:2")["tokens"] == 700 - sum(model.tokens)
+    assert ledger.left()["tokens"] == 8000 - 700
+
+
+async def test_no_dream_is_sent_out_with_too_little_to_end(
+    resources: ScriptedResources, model: ScriptedModel
+) -> None:
+    """Fewer dreams, each whole, rather than more that are cut off."""
+    model.script = lambda call: Say(dream_text(call, "it falls " * 15 + "down."))
+
+    for tokens in range(300, 1300, 200):
+        ran = await dream(resources, tokens=tokens)
+
+        assert set(statuses(ran)) == {"ok"}
+
+
+@given(
+    tokens=st.integers(300, 12_000),
+    calls=st.integers(1, 40),
+    money=st.none() | st.floats(1e-4, 0.02),
+    branches=st.integers(1, 40),
+    fates=st.lists(LATE, min_size=8, max_size=8),
+    ends_after=st.none() | st.integers(1, 400),
+)
+@hypothesis_settings(max_examples=25, deadline=None)
+def test_a_fan_out_stays_within_tokens_calls_and_money_however_it_ends(  # noqa: PLR0917  # by name
+    tokens: int,
+    calls: int,
+    money: float | None,
+    branches: int,
+    fates: list[str],
+    ends_after: int | None,
+) -> None:
+    """A real fan-out whose branches fail at random, in a run that may be cancelled in the middle.
+    Prompt tokens cost 1 and written ones 5 a million.
+    """
+    fate = itertools.cycle(fates)
+
+    def script(call: Call) -> Say:
+        text = dream_text(call) if call.schema else " It falls." * 30
+        return {
+            "ok": Say(text),
+            "cut": Say("very " * 200),
+            "raise": Say(text, error=ModelUnavailable("gone"), after=3),
+            "break": Say(text, error=ModelUnavailable("gone", transient=True), after=3),
+            "bug": Say(text, error=KeyError("x"), after=5),
+            "no usage": Say(text, usage=False, logprobs=False),
+            "slow": Say(text, delay=0.0005),
+        }[next(fate)]
+
+    async def run() -> tuple[ScriptedModel, list[Entry] | None]:
+        with tempfile.TemporaryDirectory() as home:
+            configured = Settings.model_validate(
+                {"home": home, "model": {"price_in": 1.0, "price_out": 5.0}}
+            )
+            resources = ScriptedResources(configured, ScriptedModel(script=script))
+            context = Context(
+                resources=resources.key,
+                strategy="dream",
+                min_similarity=0.2,
+                tokens=tokens,
+                calls=calls,
+                money=money,
+                price=5.0,
+                branches=branches,
+            )
+            stream = reason_graph.astream(
+                {"question": QUESTION}, context=context, stream_mode=["custom", "values"]
+            )
+            seen, state = 0, None
+            try:
+                async with aclosing(stream):
+                    async for mode, part in stream:
+                        seen += 1
+                        if mode == "values":
+                            state = part
+                        if seen == ends_after:
+                            return resources.scripted, None
+                return resources.scripted, state["ledger"] if state else None
+            except ReverieError:
+                return resources.scripted, None
+            finally:
+                await resources.close()
+
+    model, ledger = asyncio.run(run())
+
+    prompts = sum(model.count_tokens(c.messages, c.prefill) for c in model.calls)
+    assert sum(model.tokens) <= tokens
+    assert len(model.calls) <= calls
+    cost = (prompts + 5.0 * (sum(model.tokens) - prompts)) / 1e6
+    assert money is None or cost <= money * (1 + 1e-6)
+    if ledger is not None:
+        spent = add_usage(e["usage"] for e in ledger if e["kind"] == "spend")
+        assert total_tokens(spent) == sum(model.tokens)
+        assert spent["money"] == pytest.approx(cost)
