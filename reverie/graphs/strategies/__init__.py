@@ -55,7 +55,10 @@ def check_strategies(known: Mapping[str, Strategy]) -> None:
                 hint="take another name, of letters, digits and underscores",
             )
         for used in sorted(one.uses - known.keys()):
-            raise ConfigError(f"the strategy {one.name} runs {used!r}, which does not exist")
+            raise ConfigError(
+                f"the strategy {one.name} runs {used!r}, which does not exist",
+                hint="install the package that has it, or take it out of uses",
+            )
     try:
         TopologicalSorter({s.name: s.uses for s in known.values()}).prepare()
     except CycleError as error:
