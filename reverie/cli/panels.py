@@ -13,6 +13,8 @@ from rich.text import Text
 
 from reverie.cli import wording
 from reverie.cli.partial import read_partial
+from reverie.cli.samples import samples_view
+from reverie.cli.steps import parts_view, tools_view
 from reverie.cli.wording import Glyphs, clean
 
 if TYPE_CHECKING:
@@ -24,6 +26,7 @@ _WON = "green"
 _FACT = "green"
 _DREAMED = "magenta"
 _FAILED = "red"
+_WAITING = "yellow"
 
 _LABEL = 9
 """Columns of the labels on the left."""
@@ -58,28 +61,42 @@ class RunPicture:
     def _attempt(
         self, attempt: AttemptView, console: Console, options: ConsoleOptions
     ) -> Iterator[RenderableType]:
-        labelled = Table.grid(padding=(0, 1))
-        labelled.add_column(width=_LABEL)
-        labelled.add_column()
-        if attempt.choice is not None:
-            labelled.add_row(Text("Strategy", "dim"), self._choice(attempt, options.max_width))
-        if attempt.facts is not None:
-            labelled.add_row(Text("Facts", "dim"), self._facts(attempt))
-        yield labelled
-        if attempt.branches:
+        yield self._labelled(attempt, options.max_width)
+        if attempt.branches and attempt.dreams:
             yield Text()
             yield from self._dreams(attempt, console, options)
+        elif attempt.branches:
+            yield Text()
+            yield from samples_view(attempt, self._glyphs)
         if attempt.text and not self._is_answer(attempt.text):
             yield Text()
             title = attempt.choice["strategy"] if attempt.choice else "answer"
             text = Text(clean(attempt.text, keep_lines=True).strip())
             yield _panel(text, Text(title), "dim")
-        if attempt.verdict is not None:
+        if attempt.verdict is not None and (attempt.dreams or not attempt.branches):
             yield Text()
             yield from self._verdict(attempt.verdict, attempt.branches)
+        if attempt.form is not None:
+            yield Text()
+            yield Text(f"Waiting for a person: {clean(attempt.form['question'])}", _WAITING)
         if attempt.rejected:
             yield Text()
             yield Text(f"Not accepted: {clean(attempt.rejected)}", _FAILED)
+
+    def _labelled(self, attempt: AttemptView, width: int) -> RenderableType:
+        """What fits on lines with a label on their left."""
+        labelled = Table.grid(padding=(0, 1))
+        labelled.add_column(width=_LABEL)
+        labelled.add_column()
+        if attempt.choice is not None:
+            labelled.add_row(Text("Strategy", "dim"), self._choice(attempt, width))
+        if attempt.facts is not None:
+            labelled.add_row(Text("Facts", "dim"), self._facts(attempt))
+        if attempt.tools or attempt.calling:
+            labelled.add_row(Text("Tools", "dim"), tools_view(attempt, self._glyphs))
+        if attempt.parts:
+            labelled.add_row(Text("Parts", "dim"), parts_view(attempt))
+        return labelled
 
     def _choice(self, attempt: AttemptView, width: int) -> Text:
         choice = attempt.choice
@@ -89,6 +106,8 @@ class RunPicture:
             (clean(choice["strategy"]), "bold"),
             f" {self._glyphs.dot} {clean(choice['why'])}",
         )
+        if choice["template"]:
+            lines.append(f" {self._glyphs.dot} with the template {clean(choice['template'])}")
         history = wording.posteriors(choice)
         if history:
             means = ["posterior means:", *history]

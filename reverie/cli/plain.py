@@ -97,26 +97,49 @@ def _lines(view: RunView, glyphs: Glyphs) -> Iterator[str]:
 
 
 def _attempt(attempt: AttemptView, glyphs: Glyphs) -> Iterator[str]:
-    if attempt.choice is not None:
-        yield f"strategy: {clean(attempt.choice['strategy'])} ({clean(attempt.choice['why'])})"
-        history = wording.posteriors(attempt.choice)
-        if history:
-            yield f"posterior means: {wording.joined(history, glyphs)}"
+    yield from _choice(attempt, glyphs)
     if attempt.facts is not None:
         yield "facts:" if attempt.facts else f"facts: {clean(attempt.note) or 'none'}"
         for fact in attempt.facts:
             parts = (fact["what"], fact["action"], fact["result"])
             yield f"  {fact['similarity']:.2f}  {wording.triplet(parts, glyphs)}"
+    yield from _means(attempt, glyphs)
     branches = [b for _, b in sorted(attempt.branches.items()) if b.outcome is not None]
     if branches:
-        yield "dreams:" if any(b.triplets for b in branches) else "branches:"
+        yield "dreams:" if attempt.dreams else "samples:"
     for branch in branches:
         yield from _branch(branch, glyphs)
     if attempt.verdict is not None:
         yield "verdict:"
-        yield from _verdict(attempt.verdict, branches, glyphs)
+        first = "dream" if attempt.dreams else "sample"
+        yield from _verdict(attempt.verdict, branches, glyphs, first)
+    if attempt.form is not None:
+        yield f"waiting for a person: {clean(attempt.form['question'])}"
     if attempt.rejected:
         yield f"not accepted: {clean(attempt.rejected)}"
+
+
+def _choice(attempt: AttemptView, glyphs: Glyphs) -> Iterator[str]:
+    if attempt.choice is not None:
+        yield f"strategy: {clean(attempt.choice['strategy'])} ({clean(attempt.choice['why'])})"
+        if attempt.choice["template"]:
+            yield f"template: {clean(attempt.choice['template'])}"
+        history = wording.posteriors(attempt.choice)
+        if history:
+            yield f"posterior means: {wording.joined(history, glyphs)}"
+
+
+def _means(attempt: AttemptView, glyphs: Glyphs) -> Iterator[str]:
+    if attempt.tools:
+        yield "tools:"
+    for use in attempt.tools:
+        call = wording.tool_call(use["tool"], use["arguments"], glyphs)
+        yield f"  {call} {glyphs.arrow} {wording.tool_result(use, glyphs)}"
+    if attempt.parts:
+        yield "parts:"
+    for number, part in enumerate(attempt.parts, 1):
+        yield f"  {number} {clean(part['question'])}"
+        yield f"    {clean(part['answer'])}"
 
 
 def _branch(branch: BranchView, glyphs: Glyphs) -> Iterator[str]:
@@ -133,9 +156,10 @@ def _branch(branch: BranchView, glyphs: Glyphs) -> Iterator[str]:
         yield f"      {t['origin']}: {wording.triplet(parts, glyphs)}"
 
 
-def _verdict(verdict: Verdict, branches: list[BranchView], glyphs: Glyphs) -> Iterator[str]:
+def _verdict(
+    verdict: Verdict, branches: list[BranchView], glyphs: Glyphs, first: str
+) -> Iterator[str]:
     names = wording.scorers(verdict)
-    first = "dream" if any(b.triplets for b in branches) else "branch"
     rows = [[first, *map(clean, names), "total", ""]]
     failed = [b for b in branches if b.outcome is not None and b.outcome["status"] == "failed"]
     for c in verdict["candidates"]:

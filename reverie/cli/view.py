@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, cast
 
 if TYPE_CHECKING:
     from reverie.agents.result import Result
-    from reverie.graphs.events import Event
+    from reverie.graphs.events import Event, ToolCalled
     from reverie.graphs.records import (
         Answer,
         Choice,
@@ -15,7 +15,10 @@ if TYPE_CHECKING:
         Dream,
         DreamTriplet,
         Fact,
+        Form,
         Sample,
+        SubAnswer,
+        ToolUse,
         Verdict,
     )
 
@@ -34,6 +37,11 @@ class BranchView:
         """A dream's steps; a sample has none."""
         return [] if self.outcome is None else cast("Dream", self.outcome).get("triplets", [])
 
+    @property
+    def score(self) -> float | None:
+        """What a verifier gave a sample; a dream has none."""
+        return None if self.outcome is None else cast("Sample", self.outcome).get("score")
+
 
 @dataclass
 class AttemptView:
@@ -46,9 +54,24 @@ class AttemptView:
     branches: dict[int, BranchView] = field(default_factory=dict)
     text: str = ""
     """What was written outside a fan-out."""
+    tools: list[ToolUse] = field(default_factory=list)
+    calling: ToolCalled | None = None
+    """The tool call that has not returned yet."""
+    parts: list[SubAnswer] = field(default_factory=list)
+    """The parts of the question that have an answer."""
     verdict: Verdict | None = None
+    form: Form | None = None
+    """What a person is asked while the run waits."""
     rejected: str = ""
     """Why the attempt was not accepted; empty otherwise."""
+
+    @property
+    def dreams(self) -> bool:
+        """Whether its branches are dreams, and not samples of one answer."""
+        if self.choice is not None:
+            return self.choice["strategy"] == "dream"
+        ended = [b.outcome for b in self.branches.values() if b.outcome is not None]
+        return all("expert" in outcome for outcome in ended)
 
 
 @dataclass
@@ -114,9 +137,26 @@ class RunView:
             view.outcome = item["outcome"]
         elif item["type"] == "verdict":
             attempt.verdict = item["verdict"]
-        elif item["type"] == "assessed" and not item["accepted"]:
-            attempt.rejected = item["why"]
+        elif item["type"] == "waiting":
+            attempt.form = item["form"]
+        elif item["type"] == "assessed":
+            attempt.rejected = "" if item["accepted"] else item["why"]
+        else:
+            self._take_means(attempt, item)
         self.stage = self._stage(attempt)
+
+    def _take_means(self, attempt: AttemptView, item: Event) -> None:
+        """Fold in what a strategy did on its way to the answer. What was written until then has
+        become part of it.
+        """
+        if item["type"] == "tool_called":
+            attempt.calling, attempt.text, attempt.form = item, "", None
+        elif item["type"] == "tool_returned":
+            attempt.calling, attempt.form = None, None
+            attempt.tools.append(item["use"])
+        elif item["type"] == "sub_answered":
+            attempt.text = ""
+            attempt.parts.append(item["sub"])
 
     def _take_token(self, attempt: AttemptView, branch: int | None, text: str) -> None:
         if branch is None:
@@ -133,6 +173,7 @@ class RunView:
 
     def _take_result(self, result: Result) -> None:
         self.result = result
+        self.question = self.question or result.question  # of a run that had finished before
         self.cost = result.cost
         for notice in result.notices:
             self._notice(notice)
@@ -143,13 +184,23 @@ class RunView:
             self.notices.append(text)
 
     def _stage(self, attempt: AttemptView) -> str:
+        if attempt.form is not None:
+            return "Waiting for a person"
         if attempt.verdict is not None:
             return "Weighing the verdict"
         if attempt.branches:
-            finished = sum(b.outcome is not None for b in attempt.branches.values())
-            if finished == len(attempt.branches):
-                return "Arbitrating between the dreams"
-            return f"Dreaming: {finished} of {len(attempt.branches)} finished"
-        if attempt.facts is not None:
+            return _branching(attempt)
+        if attempt.calling is not None:
+            return f"Calling {attempt.calling['tool']}"
+        if attempt.facts is not None and attempt.dreams:
             return "Preparing the dreams"
-        return "Thinking" if attempt.text else self.stage
+        begun = attempt.text or attempt.tools or attempt.parts or attempt.facts
+        return "Thinking" if begun else self.stage
+
+
+def _branching(attempt: AttemptView) -> str:
+    finished = sum(b.outcome is not None for b in attempt.branches.values())
+    if finished == len(attempt.branches):
+        return f"Arbitrating between the {'dreams' if attempt.dreams else 'samples'}"
+    doing = "Dreaming" if attempt.dreams else "Sampling"
+    return f"{doing}: {finished} of {len(attempt.branches)} finished"

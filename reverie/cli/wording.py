@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from reverie.agents.result import Result
-    from reverie.graphs.records import CandidateScores, Choice, Cost, Verdict
+    from reverie.graphs.records import CandidateScores, Choice, Cost, ToolUse, Verdict
+
+_LONGEST_VALUE: Final = 120
+_LONGEST_RESULT: Final = 300
+"""Characters of an argument and of a result that are shown; results and traces keep them whole."""
 
 # Joiners shape words of several scripts; all other format characters are invisible or turn text
 # around (bidirectional overrides).
@@ -67,6 +72,25 @@ def posteriors(choice: Choice) -> list[str]:
     ]
 
 
+def tool_call(tool: str, arguments: Mapping[str, Any], glyphs: Glyphs) -> str:
+    """A call as programmers write it; the name of an only argument is left out."""
+    values = {name: _value(value, glyphs) for name, value in arguments.items()}
+    if len(values) == 1:
+        listed = next(iter(values.values()))
+    else:
+        listed = ", ".join(f"{clean(name)}={value}" for name, value in values.items())
+    return f"{clean(tool)}({listed})"
+
+
+def tool_result(use: ToolUse, glyphs: Glyphs) -> str:
+    """What a tool said, or why it failed."""
+    if use["error"]:
+        return f"failed: {_clipped(clean(use['error']), _LONGEST_RESULT, glyphs)}"
+    lines = [clean(line).strip() for line in use["result"].splitlines()]
+    joined = f" {glyphs.dot} ".join(line for line in lines if line)
+    return _clipped(joined, _LONGEST_RESULT, glyphs) or "nothing"
+
+
 def scorers(verdict: Verdict) -> list[str]:
     """Names of the scorers, in the order of the verdict's weights."""
     names = dict.fromkeys(verdict["weights"])
@@ -93,12 +117,17 @@ def cost_parts(cost: Cost) -> list[str]:
         f"{spent['tokens_in']:,} in + {spent['tokens_out']:,} out = {total:,} of "
         f"{limits['tokens']:,} tokens{' (estimated)' if spent['estimated'] else ''}"
     )
-    return [
+    parts = [
         tokens,
         counted(spent["calls"], "call"),
         f"{cost['elapsed']:.1f} s",
         f"{left['tokens']:,} tokens left",
     ]
+    if limits["money"] is not None:
+        parts.insert(2, f"{spent['money']:.4g} of {limits['money']:g} money")
+    elif spent["money"]:
+        parts.insert(2, f"{spent['money']:.4g} money")
+    return parts
 
 
 def joined(parts: Sequence[str], glyphs: Glyphs, width: int | None = None) -> str:
@@ -140,6 +169,15 @@ def why_abstained(result: Result) -> str:
         if attempt["verdict"]:
             return clean(attempt["verdict"]["why"])
     return clean(result.stopped) or "no candidate was good enough to stand for"
+
+
+def _value(value: Any, glyphs: Glyphs) -> str:
+    written = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return _clipped(clean(written), _LONGEST_VALUE, glyphs)
+
+
+def _clipped(text: str, most: int, glyphs: Glyphs) -> str:
+    return text if len(text) <= most else text[:most].rstrip() + glyphs.ellipsis
 
 
 def counted(count: int, thing: str) -> str:

@@ -18,7 +18,15 @@ _START: Final = "__start__"
 _END: Final = "__end__"
 _ERROR_HANDLER: Final = "__error_handler__"
 
-_NOTES: Final = {("dream.ground", "dream.dream"): "once per branch"}
+_NOTES: Final = {
+    ("best_of_n.plan", "best_of_n.sample"): "once per candidate",
+    ("best_of_n.tally", "best_of_n.judge"): "once per answer",
+    ("dream.ground", "dream.dream"): "once per branch",
+    ("panel.plan", "panel.sample"): "once per agent",
+    ("panel.tally", "panel.sample"): "once more",
+    ("self_consistency.plan", "self_consistency.sample"): "once per sample",
+    ("self_consistency.tally", "self_consistency.sample"): "while it matters",
+}
 """What an edge cannot say by itself: a ``Send`` looks like any other route."""
 
 
