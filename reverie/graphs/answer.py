@@ -9,6 +9,7 @@ from langgraph.runtime import Runtime
 
 from reverie import errors
 from reverie.errors import ReverieError
+from reverie.graphs.acceptance import acceptable, best_attempt
 from reverie.graphs.budget import Ledger, ledger_of
 from reverie.graphs.call_events import passed_over
 from reverie.graphs.context import Context
@@ -18,12 +19,17 @@ from reverie.graphs.strategies import require_strategy
 
 
 async def answer(state: ReasonState, runtime: Runtime[Context]) -> dict[str, Any]:
-    """Answer with the last attempt that succeeded, or abstain.
+    """Answer with the best attempt, or abstain.
 
-    Raises an attempt's error when every one failed: error text is never an answer.
+    Raises an attempt's error when every one failed, and what kept an answer from the form that was
+    asked for: error text is never an answer.
     """
-    ledger = ledger_of(state, runtime.context)
-    final = conclude(state["attempts"], ledger)
+    context = runtime.context
+    if unshaped := state.get("unshaped"):
+        raise error_of(unshaped["error_type"], unshaped["error"], unshaped["hint"])
+    ledger = ledger_of(state, context)
+    final = conclude(state["attempts"], ledger, context)
+    final["output"] = state.get("output")
     runtime.stream_writer({"type": "answer", "answer": final})
     runtime.stream_writer({"type": "budget", "cost": ledger.cost()})
     notices = [
@@ -34,32 +40,35 @@ async def answer(state: ReasonState, runtime: Runtime[Context]) -> dict[str, Any
     return {"answer": final, "notices": notices}
 
 
-def conclude(attempts: Sequence[Attempt], ledger: Ledger) -> Answer:
+def conclude(attempts: Sequence[Attempt], ledger: Ledger, context: Context) -> Answer:
     """The answer that the attempts come to. Raises what stopped them when all failed."""
-    for status in ("ok", "abstained"):
-        for attempt in reversed(attempts):
-            if attempt["status"] == status:
-                return {
-                    "status": "answered" if status == "ok" else "abstained",
-                    "text": attempt["answer"],
-                    "output": None,
-                    "strategy": attempt["strategy"],
-                    "confidence": attempt["confidence"],
-                    "calibrated": attempt["calibrated"],
-                    "stopped": _stopped(attempt, attempts[-1], ledger),
-                }
-    raise _error_of(_telling(attempts))
+    best = best_attempt(attempts, context)
+    if best is None:
+        told = _telling(attempts)
+        raise error_of(told["error_type"], told["error"], told["hint"])
+    return {
+        "status": "answered" if best["status"] == "ok" else "abstained",
+        "text": best["answer"],
+        "output": None,
+        "strategy": best["strategy"],
+        "confidence": best["confidence"],
+        "calibrated": best["calibrated"],
+        "stopped": _stopped(best, attempts, ledger, context),
+    }
 
 
-def _stopped(attempt: Attempt, last: Attempt, ledger: Ledger) -> str:
+def _stopped(best: Attempt, attempts: Sequence[Attempt], ledger: Ledger, context: Context) -> str:
     """Why the run ended before it had done all it set out to do; empty when it had not."""
+    accepted, _ = acceptable(best, context)
     exhausted = ledger.exhausted()
-    lost = sum(dream["status"] == "failed" for dream in attempt["dreams"])
     if not exhausted:
-        return last["error"] if last["error_type"] == "BudgetExceeded" else ""
-    if lost:
-        finished = len(attempt["dreams"]) - lost
+        last = attempts[-1]
+        exhausted = last["error"] if last["error_type"] == "BudgetExceeded" else ""
+    elif lost := sum(dream["status"] == "failed" for dream in best["dreams"]):
+        finished = len(best["dreams"]) - lost
         return f"{exhausted}; answered from the {finished} dreams that finished"
+    if exhausted and best["status"] == "ok" and not accepted and context.strategy == "auto":
+        return f"{exhausted}; answered with the best so far"
     return exhausted
 
 
@@ -73,7 +82,7 @@ def _telling(attempts: Sequence[Attempt]) -> Attempt:
     return min(attempts, key=lambda a: require_strategy(a["strategy"]).cost)
 
 
-def _error_of(attempt: Attempt) -> ReverieError:
-    kind = getattr(errors, attempt["error_type"], ReverieError)
-    error: ReverieError = kind(attempt["error"], hint=attempt["hint"])
+def error_of(kind: str, message: str, hint: str) -> ReverieError:
+    """The typed error that a record names."""
+    error: ReverieError = getattr(errors, kind, ReverieError)(message, hint=hint)
     return error

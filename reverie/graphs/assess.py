@@ -1,48 +1,138 @@
-"""Assessing an attempt: accept it, or go on to the next strategy while the budget lasts."""
+"""Assessing an attempt: how sure can one be of it, is that enough, and what is tried if not."""
 
 from __future__ import annotations
 
-from typing import Literal
+import asyncio
+from collections.abc import Mapping
+from functools import cache
+from typing import Any, Literal, cast
 
 from langgraph.runtime import Runtime
 from langgraph.types import Command
+from pydantic import TypeAdapter, ValidationError
 
+from reverie.errors import KnowledgeUnavailable
+from reverie.graphs.acceptance import acceptable, best_attempt
+from reverie.graphs.ask_person import waiting_for_answer
 from reverie.graphs.attempt import failed
-from reverie.graphs.budget import ledger_of
+from reverie.graphs.budget import Ledger, ledger_of
+from reverie.graphs.confidence import calibrated, find_calibration
 from reverie.graphs.context import Context
-from reverie.graphs.records import Attempt
-from reverie.graphs.select import candidates
+from reverie.graphs.escalation import next_try
+from reverie.graphs.lost import uncharged
+from reverie.graphs.records import Attempt, Choice
+from reverie.graphs.resources import Resources, find_resources
 from reverie.graphs.state import ReasonState
+from reverie.graphs.verify import verified
+
+_End = Literal["ask_person", "shape", "answer"]
 
 
 async def assess(
     state: ReasonState, runtime: Runtime[Context]
-) -> Command[Literal["select", "answer"]]:
-    """File the attempt, and say what comes next."""
-    attempt = state.get("attempt") or _nothing(state["choice"]["strategy"])
+) -> Command[Literal["select", "ask_person", "shape", "answer"]]:
+    """File the attempt with what it cost and how sure one can be of it, and say what comes next."""
+    context, choice = runtime.context, state["choice"]
+    # In a thread: a run that is resumed may read its settings here.
+    resources = await asyncio.to_thread(find_resources, context.resources)
+    resources.meter.take(state["run_id"])  # the ledger has it by now
+    lost = await uncharged(state, context)
+    ledger = ledger_of(state, context).plus(*lost)
+    closing = [ledger.release(choice["scope"], node="assess")] if choice["scope"] else []
+    ledger = ledger.plus(*closing)
+    attempt = _filed(state.get("attempt"), choice, ledger)
+    notices: list[str] = []
+    await _judge(attempt, state["question"], resources, context, notices)
     attempts = [*state["attempts"], attempt]
-    go_on = _next(state, attempts, runtime.context)
-    accepted = attempt["status"] == "ok"
-    why = "accepted" if accepted else attempt["error"]
+    accepted, why = acceptable(attempt, context)
+    coming = None if accepted else await next_try(state, attempts, ledger, resources, context)
+    for text in notices:
+        runtime.stream_writer({"type": "notice", "text": text})
+    why = f"{why}; {coming.why}" if coming else why
     runtime.stream_writer({"type": "assessed", "accepted": accepted, "why": why})
+    goto = "select" if coming else _end(attempts, context)
+    if goto == "ask_person":
+        runtime.stream_writer(waiting_for_answer({**state, "attempts": attempts}))
     return Command(
-        update={"attempts": attempts, "attempt": None}, goto="select" if go_on else "answer"
+        update={
+            "attempts": attempts,
+            "attempt": None,
+            "planned": coming.planned if coming else None,
+            "ledger": [*lost, *closing],
+            "notices": notices,
+        },
+        goto=goto,
     )
 
 
-def _nothing(strategy: str) -> Attempt:
-    return failed(
-        strategy,
-        "OutputInvalid",
-        f"the strategy {strategy} ended without an attempt",
-        "its graph has to write `attempt` to the state",
-    )
+def _filed(attempt: Any, choice: Choice, ledger: Ledger) -> Attempt:
+    """What the strategy returned, or a failed attempt in its place, with what it cost."""
+    filed = _checked(attempt, choice["strategy"])
+    # Whatever it says: what select chose was tried.
+    filed["strategy"], filed["template"] = choice["strategy"], choice["template"]
+    filed["usage"] = ledger.spent_in(choice["scope"]) if choice["scope"] else ledger.spent
+    return filed
 
 
-def _next(state: ReasonState, attempts: list[Attempt], context: Context) -> bool:
-    """Whether another strategy should be tried. One that was asked for is never replaced."""
-    if attempts[-1]["status"] == "ok" or context.strategy != "auto":
-        return False
-    ledger = ledger_of(state, context)
-    tried = [a["strategy"] for a in attempts]
-    return not ledger.exhausted() and bool(candidates(context, tried, ledger))
+def _checked(attempt: Any, strategy: str) -> Attempt:
+    if attempt is None:
+        return failed(
+            strategy,
+            "OutputInvalid",
+            f"the strategy {strategy} ended without an attempt",
+            "its graph has to write `attempt` to the state",
+        )
+    try:
+        _attempts().validate_python(attempt)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "the attempt"
+        return failed(
+            strategy,
+            "OutputInvalid",
+            f"the strategy {strategy} ended with an attempt that is none: {where}: {first['msg']}",
+            "make attempts with reverie.graphs.attempt.answered and failed",
+        )
+    return cast("Attempt", dict(cast("Mapping[str, Any]", attempt)))
+
+
+@cache
+def _attempts() -> TypeAdapter[Attempt]:
+    return TypeAdapter(Attempt)
+
+
+async def _judge(
+    attempt: Attempt,
+    question: str,
+    resources: Resources,
+    context: Context,
+    notices: list[str],
+) -> None:
+    """Fill in what the verifier says and the confidence, calibrated where it was."""
+    if attempt["status"] != "ok":
+        return
+    signals = attempt["signals"].copy()
+    verdict = None
+    if context.verifier:
+        verdict = await verified(resources, context, question, attempt["answer"], notices)
+        signals["verifier"] = verdict
+    attempt["signals"] = signals
+    try:
+        calibration = await find_calibration(resources, context, attempt["strategy"])
+    except KnowledgeUnavailable as error:
+        calibration = None
+        notices.append(f"confidence is not calibrated: {error}")
+    confidence, fitted = calibrated(signals, calibration, attempt["strategy"])
+    if confidence is None:
+        return  # what the strategy itself says of it
+    attempt["confidence"], attempt["calibrated"] = confidence, fitted
+    if verdict is not None and not (calibration and "verifier" in calibration.reads):
+        attempt["confidence"], attempt["calibrated"] = verdict, False
+
+
+def _end(attempts: list[Attempt], context: Context) -> _End:
+    """Where a run goes that tries nothing more."""
+    best = best_attempt(attempts, context)
+    if best is not None and best["status"] == "abstained" and "abstain" in context.ask_before:
+        return "ask_person"
+    return "answer" if context.output_schema is None else "shape"

@@ -1,11 +1,23 @@
-"""How sure the model was of what it wrote: uncalibrated, a score from 0 to 1, no probability."""
+"""How sure one can be of an answer: from its tokens' probabilities, the agreement of samples, and a
+verifier; and, once outcomes are known, calibrated to the share that was right.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
+from reverie.errors import KnowledgeUnavailable
 from reverie.graphs.records import Signals
+from reverie.knowledge.calibration import Calibration, Outcome, raw_score
+
+if TYPE_CHECKING:
+    from reverie.graphs.context import Context
+    from reverie.graphs.resources import Resources
+
+WINDOW = 3
+"""Tokens in a row that the weakest window has."""
 
 
 def mean_probability(tokens: Sequence[tuple[str, float]]) -> float | None:
@@ -18,7 +30,7 @@ def mean_probability(tokens: Sequence[tuple[str, float]]) -> float | None:
     return math.exp(sum(logprob for _, logprob in tokens) / len(tokens))
 
 
-def weakest_window(tokens: Sequence[tuple[str, float]], size: int = 3) -> float | None:
+def weakest_window(tokens: Sequence[tuple[str, float]], size: int = WINDOW) -> float | None:
     """The lowest geometric mean probability over ``size`` tokens in a row; None without tokens."""
     if not tokens:
         return None
@@ -45,12 +57,58 @@ def signals_of(
 
 def raw_confidence(signals: Signals) -> float | None:
     """One score from 0 to 1 of the signals, uncalibrated: a verifier's word before the agreement of
-    samples, and that before the model's own probability.
+    samples, and that before the model's own probability, which is the geometric mean of its mean
+    and its weakest window. None without any.
     """
-    for value in (signals["verifier"], signals["agreement"], signals["mean"]):
+    return raw_score(_scored(signals))
+
+
+def calibrated(
+    signals: Signals, calibration: Calibration | None, strategy: str = ""
+) -> tuple[float | None, bool]:
+    """The confidence in an answer of ``strategy``, and whether it is a probability: else it is the
+    raw score, because nothing was calibrated yet or nothing is there to judge by.
+    """
+    if calibration is not None:
+        value = calibration.apply(_scored(signals), strategy)
         if value is not None:
-            return value
-    return None
+            return value, True
+    return raw_confidence(signals), False
+
+
+async def find_calibration(
+    resources: Resources, context: Context, strategy: str
+) -> Calibration | None:
+    """The calibration of a strategy with the context's model; None while it is uncalibrated.
+    Raises KnowledgeUnavailable.
+    """
+    store = await resources.calibrations()
+    return await store.find(model_of(resources, context), strategy)
+
+
+async def recalibrate(resources: Resources, model: str) -> Sequence[Calibration]:
+    """Fit ``model``'s confidence to the scores in the strategy memory, if enough new ones came.
+    Called where scores arrive, never on the way to an answer.
+
+    Where that cannot be stored, confidence stays what it was: the scores themselves are safe.
+    Raises KnowledgeUnavailable when they cannot be read.
+    """
+    judged = await (await resources.memory()).judged(model)
+    outcomes = []
+    for one in judged:
+        signals = dict(one.signals)
+        if one.source == "verifier":  # it is the score: nothing could be learned beside it
+            signals["verifier"] = None
+        outcomes.append(Outcome(one.strategy, signals, one.score, group=one.question))
+    try:
+        return await (await resources.calibrations()).refit(model, outcomes)
+    except KnowledgeUnavailable:  # whoever wants to know a confidence is told
+        return ()
+
+
+def model_of(resources: Resources, context: Context) -> str:
+    """The name under which what the context's model did is kept."""
+    return context.model or resources.settings.model.name
 
 
 def span(tokens: Sequence[tuple[str, float]], text: str) -> Sequence[tuple[str, float]]:
@@ -69,3 +127,12 @@ def span(tokens: Sequence[tuple[str, float]], text: str) -> Sequence[tuple[str, 
             found.append((token, logprob))
         at += len(token)
     return found
+
+
+def _scored(signals: Signals) -> dict[str, float | None]:
+    return {
+        "mean": signals["mean"],
+        "weakest": signals["weakest"],
+        "agreement": signals["agreement"],
+        "verifier": signals["verifier"],
+    }
