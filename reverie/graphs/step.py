@@ -7,6 +7,7 @@ strategy, or the branch, was given. What a node has spent is charged also when i
 from __future__ import annotations
 
 import asyncio
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -16,12 +17,14 @@ from langgraph.runtime import Runtime
 from typing_extensions import TypedDict
 
 from reverie.graphs.attempt import failed, failure_of
-from reverie.graphs.budget import Entry, Ledger, total_tokens
+from reverie.graphs.budget import Entry, Ledger, add_usage, ledger_of, total_tokens
 from reverie.graphs.call import CallFailed, Reply, call_model, prompt_tokens
 from reverie.graphs.call_events import CallEvents
+from reverie.graphs.call_record import PromptUse, call_record
 from reverie.graphs.context import Context
+from reverie.graphs.lost import Journaled
 from reverie.graphs.records import Limits
-from reverie.graphs.resources import Resources, find_resources
+from reverie.graphs.resources import Resources, find_resources, resources_at_hand
 
 if TYPE_CHECKING:
     from langchain_core.messages import BaseMessage
@@ -66,24 +69,28 @@ class Step:
         self.write: Callable[[Any], None] = runtime.stream_writer
         self.node = node
         self.scope: str = state.get("scope") or ""
-        self.run_id: str = state.get("run_id") or ""
+        # A branch's state has no run id; under a checkpointer the thread's is the same.
+        thread = runtime.execution_info.thread_id if runtime.execution_info else None
+        self.run_id: str = state.get("run_id") or thread or ""
         self.template: str = state.get("template") or ""
+        self.started: float = state["started"]
         self.entries: list[Entry] = []
         self.notices: list[str] = []
-        self._ledger = Ledger(
-            self.context.limits,
-            tuple(state.get("ledger") or ()),
-            state["started"],
-            self.context.paused,
+        self._prompts: list[PromptUse] = []
+        self._ledger = ledger_of(
+            {"started": state["started"], "ledger": state.get("ledger") or []}, self.context
         )
         self._given = left
         self._model: ChatModel | None = None
         self._resources: Resources | None = None
 
     async def __aenter__(self) -> Self:
-        # In a thread: settings and prompts are files.
-        self._resources = await asyncio.to_thread(_ready, self.context.resources)
-        self._model = await self._resources.model(self.context.model, self.context.preview)
+        # In a thread the first time: settings and prompts are files.
+        resources = _at_hand(self.context, self.template)
+        if resources is None:
+            resources = await asyncio.to_thread(_ready, self.context, self.template)
+        self._resources = resources
+        self._model = await resources.model(self.context.model, self.context.preview)
         return self
 
     async def __aexit__(
@@ -116,7 +123,12 @@ class Step:
         """What this node may still spend."""
         if self._given is None:
             return self.ledger.left(self.scope)
-        spent = self.ledger.spent
+        # Of what an ended process owed, this branch pays what is charged to its own reservation.
+        spent = add_usage(
+            e["usage"]
+            for e in self.ledger.entries
+            if e["kind"] == "spend" and (e["scope"] == self.scope or e in self.entries)
+        )
         money = self._given["money"]
         return {
             "tokens": max(0, self._given["tokens"] - total_tokens(spent)),
@@ -126,8 +138,16 @@ class Step:
         }
 
     def messages(self, prompt: str, **values: str) -> list[BaseMessage]:
-        """The prompt called ``prompt``, filled in."""
-        return self.resources.prompts.load(prompt).messages(**values)
+        """The prompt called ``prompt``, filled in, with the reasoning template that was chosen."""
+        loaded = self.resources.prompts.load(prompt)
+        use: PromptUse = {"name": loaded.name, "version": loaded.version}
+        if use not in self._prompts:
+            self._prompts.append(use)
+        messages = loaded.messages(**values)
+        # What goes on with a conversation does not ask the question, which has it already.
+        if self.template and "question" in loaded.values:
+            messages = self._with_template(messages)
+        return messages
 
     async def count(self, messages: Sequence[BaseMessage], prefill: str = "") -> int:
         """How many tokens ``messages`` cost as a prompt."""
@@ -147,34 +167,65 @@ class Step:
         branch: int | None = None,
         hidden: str = "",
         shown: bool = True,
+        alternatives: int = 0,
+        tools: Sequence[Mapping[str, Any]] = (),
+        tool_choice: str = "",
     ) -> Reply:
         """One model call within what is left, charged. ``call`` is its name, unique in the node's
         reservation, and the same when the node runs again. Text is shown as it is written, under
         ``branch``, unless not ``shown``; ``hidden`` is how it may begin without being shown.
+        ``alternatives``: how many of the likeliest tokens to tell in the place of each. ``tools``
+        are described as OpenAI's requests do; ``tool_choice`` is OpenAI's, too.
 
         Raises CallFailed.
         """
         left = self.left
         name = f"{self.scope}:{self.node}:{call}"
         events = CallEvents(self.write if shown else _silent, branch, hidden=hidden)
+        options: dict[str, Any] = {
+            "max_tokens": max_tokens,
+            "json_schema": json_schema,
+            "stop": list(stop),
+            "temperature": temperature,
+            "seed": seed,
+            "alternatives": alternatives,
+            "tools": list(tools),
+            "tool_choice": tool_choice,
+        }
+        record = functools.partial(
+            call_record,
+            node=self.node,
+            name=name,
+            branch=branch,
+            model=self.model.reverie_profile.name,
+            prompts=self._prompts,
+            template=self.template,
+            messages=messages,
+            prefill=prefill,
+            options=options,
+        )
+        written = Journaled(self.resources.journal, self.run_id, name, self.scope, self.node)
         try:
             reply = await call_model(
                 self.model,
                 messages,
                 left=left,
-                max_tokens=max_tokens,
                 events=events,
                 prefill=prefill,
-                json_schema=json_schema,
-                stop=stop,
-                temperature=temperature,
-                seed=seed,
+                prices=self.resources.prices(self.context.model, self.context.preview),
+                begun=written.begun,
+                **options,
             )
         except CallFailed as failure:
+            await written.finished(failure.usage)
             if failure.usage["calls"]:
                 self._charge(name, failure.usage)
+                called = record(usage=failure.usage, reply=None, error=failure.error)
+                self.write({"type": "called", "call": called})
             raise
+        await written.finished(reply.usage)
         self._charge(name, reply.usage)
+        self.write({"type": "called", "call": record(usage=reply.usage, reply=reply, error=None)})
         self.notices += [notice for notice in reply.notices if notice not in self.notices]
         return reply
 
@@ -182,11 +233,20 @@ class Step:
         """The node's update: ``changes``, and what its calls cost."""
         notices = list(dict.fromkeys((*self.notices, *changes.pop("notices", ()))))
         entries = [*self.entries, *changes.pop("ledger", ())]
+        self.resources.meter.note(self.run_id, entries)
         return {"ledger": entries, "notices": notices, **changes}
+
+    def _with_template(self, messages: Sequence[BaseMessage]) -> list[BaseMessage]:
+        template = self.resources.templates.load(self.template)
+        use: PromptUse = {"name": f"templates/{template.name}", "version": template.version}
+        if use not in self._prompts:
+            self._prompts.append(use)
+        return template.add_to(messages)
 
     def _charge(self, name: str, usage: Any) -> None:
         entry = self.ledger.spend(name, usage, node=self.node, scope=self.scope)
         self.entries.append(entry)
+        self.resources.meter.note(self.run_id, [entry])
 
 
 def attempt_failed(strategy: str) -> Callable[..., Any]:
@@ -209,9 +269,21 @@ def spent_by(error: BaseException) -> list[Entry]:
     return list(error.entries) if isinstance(error, StepFailed) else []
 
 
-def _ready(name: str) -> Resources:
-    resources = find_resources(name)
+def _at_hand(context: Context, template: str) -> Resources | None:
+    """The resources, if they have read all that a step needs."""
+    resources = resources_at_hand(context.resources)
+    if resources is None:
+        return None
+    read = resources.has_read(context.model, context.preview, templates=bool(template))
+    return resources if read else None
+
+
+def _ready(context: Context, template: str) -> Resources:
+    resources = find_resources(context.resources)
     resources.prompts  # noqa: B018  # read now
+    resources.prices(context.model, context.preview)  # as above
+    if template:
+        resources.templates  # noqa: B018  # as above
     return resources
 
 

@@ -81,7 +81,7 @@ class Database:
         with self._lock:
             if self._closed:
                 raise KnowledgeUnavailable(f"{self.path} is closed", hint="Open the store again")
-            with _translated(self.path):
+            with translated(self.path):
                 self._connection.execute(begin)
                 try:
                     yield self._connection
@@ -115,31 +115,55 @@ def open_database(path: Path, schema: Schema) -> Database:
         raise _unusable_folder(path, error.strerror or str(error)) from error
 
 
+def open_foreign(path: Path, kind: str) -> tuple[sqlite3.Connection, list[str]]:
+    """Opens a file whose tables are another library's: in WAL mode, usable from any thread. Blocks.
+
+    A damaged one is set aside as by ``open_database``; the second value says so. Raises
+    ``KnowledgeUnavailable``.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(path.with_name(f".{path.name}.lock"), timeout=_BUSY_SECONDS)
+        with lock, translated(path):
+            return _open_or_set_aside(path, kind)
+    except Timeout as error:
+        raise KnowledgeUnavailable(
+            f"{path} is being opened by another process for more than {_BUSY_SECONDS:.0f} s",
+            hint="End that process, or set REVERIE_HOME to another folder",
+        ) from error
+    except OSError as error:
+        raise _unusable_folder(path, error.strerror or str(error)) from error
+
+
 def storable(text: str) -> str:
     """``text`` without lone surrogates, which SQLite cannot store (models do emit them)."""
     return text.encode("utf-8", "replace").decode("utf-8")
 
 
 def _open_locked(path: Path, schema: Schema) -> Database:
-    notices: list[str] = []
-    with _translated(path):
-        try:
-            connection = _connect_checked(path)
-        except sqlite3.DatabaseError as error:
-            if not _is_damage(error):
-                raise
-            aside = _set_aside(path)
-            notices.append(
-                f"{path} was damaged ({error}). It is kept as {aside.name}; a new, empty "
-                f"{schema.kind} was begun in its place."
-            )
-            connection = _connect_checked(path)
+    with translated(path):
+        connection, notices = _open_or_set_aside(path, schema.kind)
         try:
             _migrate(connection, path, schema)
         except BaseException:
             connection.close()
             raise
     return Database(path, connection, notices)
+
+
+def _open_or_set_aside(path: Path, kind: str) -> tuple[sqlite3.Connection, list[str]]:
+    """A connection to a sound file, and what the user should be told if it had to be begun anew."""
+    try:
+        return _connect_checked(path), []
+    except sqlite3.DatabaseError as error:
+        if not _is_damage(error):
+            raise
+        aside = _set_aside(path)
+        notice = (
+            f"{path} was damaged ({error}). It is kept as {aside.name}; a new, empty "
+            f"{kind} was begun in its place."
+        )
+        return _connect_checked(path), [notice]
 
 
 def _connect_checked(path: Path) -> sqlite3.Connection:
@@ -229,7 +253,7 @@ def _set_aside(path: Path) -> Path:
 
 
 @contextlib.contextmanager
-def _translated(path: Path) -> Iterator[None]:
+def translated(path: Path) -> Iterator[None]:
     """SQLite's errors as ``KnowledgeUnavailable`` with what to do; our own mistakes as they are."""
     try:
         yield

@@ -221,16 +221,33 @@ async def test_where_nothing_can_be_recorded_it_says_so(asked: Asked, settings: 
 async def test_a_disk_that_fills_up_during_a_run_is_said(
     asked: Asked, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
+    from langgraph.checkpoint.sqlite import SqliteSaver
 
-    async def full(*args: object, **kwargs: object) -> None:
-        raise sqlite3.OperationalError("database or disk is full")
+    def full(*args: object, **kwargs: object) -> None:
+        error = sqlite3.OperationalError("database or disk is full")
+        error.sqlite_errorcode = sqlite3.SQLITE_FULL
+        raise error
 
-    monkeypatch.setattr(AsyncSqliteSaver, "aput", full)
+    monkeypatch.setattr(SqliteSaver, "put", full)
 
     with pytest.raises(KnowledgeUnavailable, match="disk is full") as caught:
         await asked.reasoner.aask(QUESTION)
-    assert "make room" in caught.value.hint
+    assert "free some space" in caught.value.hint
+    [record] = await asked.reasoner.aruns()
+    assert record.status == "failed"
+
+
+async def test_a_run_that_ends_in_an_error_is_remembered_as_failed(asked: Asked) -> None:
+    asked.model.script = lambda _: Say(error=ModelUnavailable("gone"))
+
+    with pytest.raises(ModelUnavailable, match="gone"):
+        await asked.reasoner.aask(QUESTION, strategy="direct")
+
+    memory = await asked.resources.memory()
+    [recorded] = await memory.recent()
+    assert (recorded.status, recorded.strategy) == ("failed", "direct")
+    [run] = await asked.reasoner.aruns()
+    assert (run.status, run.run_id) == ("failed", recorded.run_id)
 
 
 def test_plain_calls_need_no_event_loop(settings: Settings) -> None:
