@@ -34,6 +34,7 @@ def judged(
         confidence=winner["confidence"] if winner else None,
     )
     attempt |= {"dreams": dreams, "evidence": facts, "verdict": verdict}
+    attempt["signals"] = {**NO_SIGNALS, "mean": attempt["confidence"]}
     if winner is None:
         attempt |= {"status": "abstained", "error": verdict["why"]}
     return attempt

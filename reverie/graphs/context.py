@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from reverie.graphs.budget import Entry
 from reverie.graphs.records import EXPERTS, Expert, Limits
 from reverie.settings import Settings
 
@@ -38,6 +39,11 @@ class Context(BaseModel):
     calls: int = Field(32, gt=0, description="Most model calls")
     money: float | None = Field(
         None, gt=0, description="Most money, in the currency of the models' prices; empty: no limit"
+    )
+    price: float | None = Field(
+        None,
+        ge=0,
+        description="Highest price of a million tokens of any model that may be asked; with money",
     )
     answer_tokens: int = Field(96, ge=8, description="Most tokens of an answer")
     thought_tokens: int = Field(160, ge=8, description="Most tokens of reasoning before an answer")
@@ -75,6 +81,9 @@ class Context(BaseModel):
     )
     paused: float = Field(
         0.0, ge=0, description="Seconds since the run began in which it was not running"
+    )
+    lost: tuple[Entry, ...] = Field(
+        (), description="What model calls cost that a process was making when it ended"
     )
     branches: int = Field(4, ge=1, le=64, description="How many dreams")
     experts: Annotated[tuple[Expert, ...], Field(min_length=1)] = Field(

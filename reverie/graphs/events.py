@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from typing_extensions import TypedDict
 
+from reverie.graphs.call_record import CallRecord
 from reverie.graphs.records import (
     Answer,
     Choice,
@@ -73,6 +74,13 @@ class TakenBack(TypedDict):
     branch: int | None
     characters: int
     why: str
+
+
+class Called(TypedDict):
+    """A model call has ended: what was asked, what came, and what it cost."""
+
+    type: Literal["called"]
+    call: CallRecord
 
 
 class BranchFinished(TypedDict):
@@ -146,6 +154,7 @@ Event = (
     | BranchStarted
     | Token
     | TakenBack
+    | Called
     | BranchFinished
     | ToolCalled
     | ToolReturned

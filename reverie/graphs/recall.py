@@ -13,10 +13,14 @@ from langgraph.types import Overwrite
 from reverie.errors import ContextOverflow
 from reverie.graphs.call import SMALLEST_ANSWER, prompt_tokens
 from reverie.graphs.context import Context
+from reverie.graphs.features import features_of, features_version
 from reverie.graphs.question import clean_question
 from reverie.graphs.records import Memories
 from reverie.graphs.resources import Resources, find_resources
+from reverie.graphs.shape import set_aside
 from reverie.graphs.state import ReasonState
+from reverie.graphs.strategies import known_strategies
+from reverie.graphs.task_type import task_type
 
 
 async def recall(state: ReasonState, runtime: Runtime[Context]) -> dict[str, Any]:
@@ -31,29 +35,52 @@ async def recall(state: ReasonState, runtime: Runtime[Context]) -> dict[str, Any
     question = clean_question(state["question"])
     await resources.prepare(context.model, context.preview)
     await _require_window(question, resources, context)
+    prices = await asyncio.to_thread(resources.prices, context.model, context.preview)
+    prices.require(context.money, context.price)
+    shaping = await set_aside(question, resources, context)
     started = time.time()
     run_id = "" if "answer" in state else state.get("run_id")  # another run's once it has answered
-    vector = (await (await resources.embedder()).embed([question]))[0]
-    memory = await resources.memory()
-    memories: Memories = {
-        "similar": await memory.similar(vector),
-        "posteriors": await memory.posteriors(vector, context.strategies),
-    }
+    memories = await _remembered(question, resources, context)
     runtime.stream_writer({"type": "recalled", "memories": memories})
     return {
         "question": question,
         "run_id": run_id or new_run_id(),
         "started": started,
-        "ledger": Overwrite([]),
+        "ledger": Overwrite(shaping),
         "notices": Overwrite(list(resources.notices)),
         "memories": memories,
         "attempts": [],
+        "choices": [],
+        "planned": None,
+        "output": None,
+        "unshaped": None,
     }
 
 
 def new_run_id() -> str:
     """Twelve hexadecimal digits: unique enough for one home, short enough to type."""
     return secrets.token_hex(6)
+
+
+async def _remembered(question: str, resources: Resources, context: Context) -> Memories:
+    """What earlier runs say of a question like this one."""
+    vector = await resources.question_vector(question)
+    memory = await resources.memory()
+    version = features_version((await resources.embedder()).name)
+    beliefs = await asyncio.to_thread(lambda: resources.beliefs)
+    await beliefs.catch_up(memory, version)
+    profile = (await resources.model(context.model, context.preview)).reverie_profile
+    task = task_type(question)
+    features = features_of(vector, task, profile, tokens_left=context.tokens, later=False)
+    known = [name for name in dict.fromkeys(context.strategies) if name in known_strategies()]
+    price = resources.settings.learn.token_price
+    return {
+        "similar": await memory.similar(vector),
+        "posteriors": beliefs.beliefs(version, known, features),
+        "sequences": await memory.sequences(vector, allowed=known, price=price),
+        "costs": await memory.costs(known),
+        "task_type": task,
+    }
 
 
 async def _require_window(question: str, resources: Resources, context: Context) -> None:

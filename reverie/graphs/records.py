@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from typing_extensions import TypedDict
 
-from reverie.knowledge.strategies import Posterior, SimilarRun
+from reverie.knowledge.strategies import MeasuredCost, RecalledSequence, SimilarRun
 
 Expert = Literal["spatial", "temporal", "causal", "abstract"]
 EXPERTS: tuple[Expert, ...] = ("spatial", "temporal", "causal", "abstract")
@@ -167,11 +167,28 @@ class Attempt(TypedDict):
     hint: str
 
 
+class Belief(TypedDict):
+    """What is believed of one strategy's reward, its score minus the price of its tokens, for a
+    question.
+    """
+
+    strategy: str
+    mean: float
+    sd: float
+    """The standard deviation of the mean, not of single rewards."""
+    runs: int
+    """How many scored attempts it rests on."""
+
+
 class Memories(TypedDict):
     """What the strategy memory knows about questions like this one."""
 
     similar: list[SimilarRun]
-    posteriors: list[Posterior]
+    posteriors: list[Belief]
+    sequences: list[RecalledSequence]
+    costs: dict[str, MeasuredCost]
+    """Of the strategies that were tried before."""
+    task_type: str
 
 
 class Choice(TypedDict):
@@ -180,13 +197,38 @@ class Choice(TypedDict):
     strategy: str
     why: str
     propensity: float
-    posterior: list[Posterior]
+    error: float
+    """The standard error of ``propensity``, which is estimated by sampling; 0: it is exact."""
+    entropy: float
+    """Of the first choices that the policy could have drawn: 0 certain, 1 uniform."""
+    forced: bool
+    """It was asked for, or assessing the last attempt asked for it: nothing was drawn."""
+    posterior: list[Belief]
+    candidates: list[str]
+    """What could have been chosen."""
+    sequence: list[str]
+    """The whole plan, from the first strategy of the run on."""
+    propensities: list[float]
+    """Of each strategy of ``sequence``, given those before it."""
+    features: list[float]
+    """[F], what the policy saw of the question."""
+    features_version: str
+    task_type: str
     template: str
     """A reasoning template to add to its prompts; empty: none."""
     scope: str
     """The reservation that pays for the attempt."""
     tokens: int
     """How much of the budget the attempt was given."""
+
+
+class Planned(TypedDict):
+    """What assessing an attempt wants tried next, instead of a choice."""
+
+    strategy: str
+    template: str
+    """A reasoning template to add to its prompts; empty: none."""
+    why: str
 
 
 class Limits(TypedDict):

@@ -11,21 +11,32 @@ import asyncio
 import functools
 import threading
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Generic, TypeVar
 from weakref import WeakValueDictionary
 
 from reverie.errors import ConfigError
+from reverie.graphs.meter import Meter
 from reverie.graphs.prompt import PACKAGED, PromptBook
+from reverie.graphs.templates import TemplateBook
+from reverie.models.prices import Prices, prices_of
 from reverie.settings import Settings, load_settings
 
 if TYPE_CHECKING:
+    import numpy as np
+    from langchain_core.tools import BaseTool
+    from numpy.typing import NDArray
+
+    from reverie.graphs.beliefs import Beliefs
+    from reverie.knowledge.calibration import Calibrations
     from reverie.knowledge.graph import GraphStore
+    from reverie.knowledge.runs import CallJournal
     from reverie.knowledge.strategies import StrategyMemory
     from reverie.models.chat_model import ChatModel
     from reverie.models.embedded.checkpoint import Report
     from reverie.models.embedder import Embedder
+    from reverie.tools import Tool
 
 T = TypeVar("T")
 
@@ -33,6 +44,9 @@ Verifier = Callable[[str, str], "float | Awaitable[float | None] | None"]
 """Judges an answer to a question: 0 (wrong) to 1 (right), None when it cannot tell. A plain
 function runs in a thread.
 """
+
+_VECTORS = 64
+"""Questions whose embedding is remembered: a run needs it at its beginning and at its end."""
 
 _defaulting = threading.Lock()
 _registered: WeakValueDictionary[str, Resources] = WeakValueDictionary()
@@ -45,16 +59,25 @@ class Resources:
         """``report`` hears of downloads and other things that take long, from any thread."""
         self.settings = settings
         self.key = uuid.uuid4().hex
+        self.meter = Meter()
         self._notices: list[str] = []
         self._report = report
         self._models: dict[tuple[str, bool | None], ChatModel] = {}
+        self._prices: dict[tuple[str, bool | None], Prices] = {}
         self._loading = threading.Lock()
         self._choosing = threading.Lock()
         self._embedder: Embedder | None = None
+        self._vectors: dict[str, NDArray[np.float32]] = {}
+        self._beliefs: Beliefs | None = None
         self._facts = _Once(self._open_facts)
         self._memory = _Once(self._open_memory)
+        self._calibrations = _Once(self._open_calibrations)
         self._prompts: PromptBook | None = None
+        self._templates: TemplateBook | None = None
         self._verifiers: dict[str, Verifier] = {}
+        self._tools: dict[str, Tool] = {}
+        self.journal: CallJournal | None = None
+        """Where model calls are written down before they are made; None: nowhere."""
         _registered[self.key] = self
 
     @property
@@ -66,6 +89,16 @@ class Resources:
             folder = self.settings.reason.prompts
             self._prompts = PACKAGED if folder is None else PromptBook(folder)
         return self._prompts
+
+    @property
+    def templates(self) -> TemplateBook:
+        """The reasoning templates, with those of the settings in place of packaged ones and beside
+        them. The first time files are read, which blocks.
+        """
+        if self._templates is None:
+            folder = self.settings.reason.prompts
+            self._templates = TemplateBook(None if folder is None else folder / "templates")
+        return self._templates
 
     def add_verifier(self, name: str, verifier: Verifier) -> None:
         """Let contexts name ``verifier``."""
@@ -83,6 +116,24 @@ class Resources:
                 hint="hand it to the Reasoner that asks, also to one that resumes a run",
             ) from None
 
+    def add_tool(self, tool: Tool | Callable[..., object] | BaseTool) -> str:
+        """Let contexts name a tool of the application's own: a typed function, a LangChain tool, or
+        a ``Tool``. Returns its name. Raises ConfigError.
+        """
+        from reverie.tools import tool_of
+
+        made = tool_of(tool)
+        self._tools[made.name] = made
+        return made.name
+
+    def tools(self, names: Iterable[str]) -> list[Tool]:
+        """The tools called ``names``. Blocks the first time, when tools are imported. Raises
+        ConfigError for an unknown one.
+        """
+        from reverie.tools import find_tool
+
+        return [find_tool(name, self._tools) for name in dict.fromkeys(names)]
+
     async def model(self, name: str = "", preview: bool | None = None) -> ChatModel:
         """The chat model called ``name``, or that of the settings, with the backends around it;
         ``preview`` says whether the preview backend is one of them. Its profile is known.
@@ -93,6 +144,20 @@ class Resources:
         model = self._models[name, preview]
         await model.prepare()
         return model
+
+    def has_read(self, name: str, preview: bool | None, *, templates: bool) -> bool:
+        """Whether prompts, prices and, if wanted, templates are there, so that nothing blocks."""
+        if templates and self._templates is None:
+            return False
+        priced = (name or self.settings.model.name, preview) in self._prices
+        return priced and self._prompts is not None
+
+    def prices(self, name: str = "", preview: bool | None = None) -> Prices:
+        """What the tokens of ``model(name, preview)`` cost."""
+        name = name or self.settings.model.name
+        if (name, preview) not in self._prices:
+            self._prices[name, preview] = prices_of(name, self.settings, preview=preview)
+        return self._prices[name, preview]
 
     async def embedder(self) -> Embedder:
         """The sentence embedder, loaded."""
@@ -105,6 +170,27 @@ class Resources:
         """What a person should know of the stores and the embedder by now."""
         return [*self._notices, *(self._embedder.notices if self._embedder else ())]
 
+    async def question_vector(self, question: str) -> NDArray[np.float32]:
+        """The embedding [D] of a question; of the latest ones it is remembered."""
+        vector = self._vectors.get(question)
+        if vector is None:
+            vector = (await (await self.embedder()).embed([question]))[0]
+            with self._choosing:
+                self._vectors[question] = vector
+                while len(self._vectors) > _VECTORS:
+                    del self._vectors[next(iter(self._vectors))]
+        return vector
+
+    @property
+    def beliefs(self) -> Beliefs:
+        """What outcomes have taught this process. The first time imports numpy, which blocks."""
+        from reverie.graphs.beliefs import Beliefs
+
+        with self._choosing:
+            if self._beliefs is None:
+                self._beliefs = Beliefs(self.settings.learn)
+            return self._beliefs
+
     async def facts(self) -> GraphStore:
         """The graph store, with the packaged facts in it."""
         return await self._facts.get()
@@ -113,9 +199,13 @@ class Resources:
         """The strategy memory."""
         return await self._memory.get()
 
+    async def calibrations(self) -> Calibrations:
+        """What confidence was calibrated to."""
+        return await self._calibrations.get()
+
     async def close(self) -> None:
         """Close the stores, and connections to model servers. Models end with their last user."""
-        for once in (self._facts, self._memory):
+        for once in (self._facts, self._memory, self._calibrations):
             store = once.taken()
             if store is not None:
                 await store.close()
@@ -177,9 +267,17 @@ class Resources:
             self.settings.home / "strategies.sqlite",
             embedder=embedder.name,
             dimension=embedder.dimension,
+            memory=self.settings.learn.memory,
         )
         self._notices.extend(memory.notices)
         return memory
+
+    async def _open_calibrations(self) -> Calibrations:
+        from reverie.knowledge.calibration import Calibrations
+
+        calibrations = await Calibrations.open(self.settings.home / "calibration.sqlite")
+        self._notices.extend(calibrations.notices)
+        return calibrations
 
 
 class _Once(Generic[T]):
@@ -231,6 +329,11 @@ class _Once(Generic[T]):
                 return None
             self._opening = None
         return opening.result()
+
+
+def resources_at_hand(key: str) -> Resources | None:
+    """Registered resources, without waiting for anything; None for those that have to be made."""
+    return _registered.get(key)
 
 
 def find_resources(key: str) -> Resources:

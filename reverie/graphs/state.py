@@ -8,12 +8,22 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Sequence
-from typing import Annotated, NotRequired
+from typing import Annotated, Any, NotRequired
 
 from typing_extensions import TypedDict
 
 from reverie.graphs.budget import Entry, merge_entries
-from reverie.graphs.records import Answer, Attempt, Choice, Dream, Expert, Fact, Memories, Verdict
+from reverie.graphs.records import (
+    Answer,
+    Attempt,
+    Choice,
+    Dream,
+    Expert,
+    Fact,
+    Memories,
+    Planned,
+    Verdict,
+)
 
 
 def merge_dreams(left: Sequence[Dream], right: Sequence[Dream]) -> list[Dream]:
@@ -51,10 +61,26 @@ class ReasonState(RunState):
 
     memories: Memories
     choice: Choice
+    choices: NotRequired[list[Choice]]
+    """One for every attempt, in order."""
     attempt: Attempt | None
     """What the last strategy returned; assess moves it to ``attempts``."""
     attempts: list[Attempt]
+    planned: NotRequired[Planned | None]
+    """What is to be tried next; missing or None: select chooses."""
+    output: NotRequired[Any]
+    """The answer as the JSON document that was asked for; None: there is none."""
+    unshaped: NotRequired[Unshaped | None]
+    """Why there is no such document although one was asked for."""
     answer: NotRequired[Answer]
+
+
+class Unshaped(TypedDict):
+    """The error that ended the shaping of an answer."""
+
+    error: str
+    error_type: str
+    hint: str
 
 
 class StrategyState(RunState):
@@ -96,5 +122,7 @@ class BranchState(TypedDict):
     seed: int
     scope: str
     """The reservation that pays for it."""
+    template: str
+    """As the strategy's."""
     tokens: int
     """How many tokens were reserved."""

@@ -14,6 +14,9 @@ BENCHES = {
     "engine": "reverie.evals.bench.engine",
     "dreams": "reverie.evals.bench.dreams",
     "client": "reverie.evals.bench.client",
+    "overhead": "reverie.evals.bench.overhead",
+    "selection": "reverie.evals.bench.selection",
+    "confidence": "reverie.evals.bench.confidence",
 }
 """Name on the command line to module."""
 

@@ -20,12 +20,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     reports: dict[str, Report] = {}
     for name in options.names:
         try:
-            reports[name] = run_bench(name, options.repeats, _say)
+            reports[name] = run_bench(name, options.repeats, say)
         except ReverieError as error:
             print(f"error: {error.message}\nhint: {error.hint}", file=sys.stderr)
             return error.exit_code
         if not options.json:
-            _show(reports[name])
+            show(reports[name])
     if options.json:
         print(json.dumps({name: report.document() for name, report in reports.items()}, indent=2))
     return 0
@@ -47,11 +47,11 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     return options
 
 
-def _say(line: str) -> None:
+def say(line: str) -> None:
     print(f"  {line} ...", file=sys.stderr, flush=True)
 
 
-def _show(report: Report) -> None:
+def show(report: Report) -> None:
     console = Console()
     for table in report.tables:
         console.print(_rich(table))

@@ -80,6 +80,15 @@ def test_xray_shows_how_a_dream_goes() -> None:
     assert "dream_ground -.->|once per branch| dream_dream" in drawing.mermaid()
 
 
+def test_every_note_stands_at_an_edge() -> None:
+    """A strategy that is built otherwise has other edges, and its notes go astray."""
+    drawn = {(e.source, e.target) for e in drawing.drawing_of(graph, xray=True).edges}
+
+    assert set(drawing._NOTES) <= drawn
+    for text in (drawing.mermaid(), drawing.dot()):
+        assert [text.count(f"{note}") for note in drawing._NOTES.values()].count(0) == 0
+
+
 def test_every_node_of_mermaid_can_be_reached() -> None:
     text = drawing.mermaid()
 

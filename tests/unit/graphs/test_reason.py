@@ -67,6 +67,7 @@ async def test_the_events_are_of_the_published_types_and_in_order(
         "grounded",
         "branch_started",
         "token",
+        "called",
         "branch_finished",
         "verdict",
         "assessed",
@@ -135,7 +136,8 @@ async def test_one_thread_can_ask_again(resources: ScriptedResources) -> None:
 
     assert second.state["run_id"] != first.state["run_id"]
     assert second.state["started"] > first.state["started"]
-    assert [len(ran.state["ledger"]) for ran in (first, second)] == [1, 1]
+    for ran in (first, second):  # the attempt's reservation, its call, and its release
+        assert [e["kind"] for e in ran.state["ledger"]] == ["reserve", "spend", "release"]
     assert len(second.state["attempts"]) == 1
     cost = second.of("budget")[0]["cost"]
     assert cost["left"]["calls"] == cost["limits"]["calls"] - 1
