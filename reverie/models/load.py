@@ -129,6 +129,7 @@ def _embedded(backend: BackendSettings, settings: Settings, report: Report | Non
         dtype=settings.model.dtype,
         max_batch=settings.model.max_batch,
         window=backend.window,
+        device=settings.model.device,
     )
     key = (folder, options)
     with _loading:

@@ -208,14 +208,15 @@ class Batch:
             mask = (mask & (columns <= own[:, None])) | (columns == own[:, None])
         with torch.inference_mode():
             output = self._model(
-                input_ids=ids,
-                attention_mask=mask[:, None],
-                position_ids=positions,
+                input_ids=ids.to(self._model.device),
+                attention_mask=mask[:, None].to(self._model.device),
+                position_ids=positions.to(self._model.device),
                 past_key_values=self._cache,
                 use_cache=True,
                 logits_to_keep=keep,
             )
-        logits: Tensor = output.logits.float()
+        # Drawing is one request at a time, with its own generator and grammar: on the CPU.
+        logits: Tensor = output.logits.float().cpu()
         return logits
 
     def _advance(self, row: Row, logits: Tensor) -> bool:  # noqa: PLR0911  # one per way to end

@@ -16,7 +16,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from reverie.errors import ContextOverflow, ModelRejected, ModelUnavailable, ReverieError
+from reverie.errors import (
+    ConfigError,
+    ContextOverflow,
+    ModelRejected,
+    ModelUnavailable,
+    ReverieError,
+)
 from reverie.models.embedded.request import Finished, GenerationRequest, TokenOut
 from reverie.models.embedded.worker import Sink, Ticket, Worker
 
@@ -32,13 +38,14 @@ _FULL_ATTENTION = {"full_attention", None}
 @dataclass(frozen=True, slots=True)
 class EngineOptions:
     """How a model is loaded and run. ``threads`` 0 leaves torch's choice; ``window`` None takes
-    the model's own context length.
+    the model's own context length; ``device`` is ``cpu`` or ``cuda``.
     """
 
     threads: int = 0
     dtype: str = "auto"
     max_batch: int = 8
     window: int | None = None
+    device: str = "cpu"
 
 
 class Engine:
@@ -70,8 +77,9 @@ class Engine:
     def load(cls, folder: Path, options: EngineOptions | None = None) -> Engine:
         """Load model and tokenizer from ``folder``, without network.
 
-        Raises ModelUnavailable when the files cannot be loaded and ModelRejected when the model's
-        attention is of a kind the engine does not run.
+        Raises ModelUnavailable when the files cannot be loaded, ModelRejected when the model's
+        attention is of a kind the engine does not run, and ConfigError for a device that torch
+        does not find.
         """
         # Half of what two engines on the same cores lose to each other is spinning at OpenMP's
         # barriers. A short spin slows one engine alone a little and keeps two from stalling.
@@ -87,6 +95,8 @@ class Engine:
         options = options or EngineOptions()
         if options.threads:
             torch.set_num_threads(options.threads)
+        if options.device == "cuda":
+            _require_cuda()
         try:
             with _quiet_transformers():
                 config = AutoConfig.from_pretrained(folder, local_files_only=True)
@@ -97,7 +107,7 @@ class Engine:
                     local_files_only=True,
                     dtype=_dtype(options.dtype),
                     attn_implementation="sdpa",
-                )
+                ).to(options.device)  # type: ignore[arg-type]  # its stub takes the device for self
         except ReverieError:
             raise
         except Exception as error:
@@ -198,6 +208,19 @@ def _quiet_transformers() -> Iterator[None]:
         logging.set_verbosity(level)
         if bars:
             logging.enable_progress_bar()
+
+
+def _require_cuda() -> None:
+    import torch
+
+    if not torch.cuda.is_available():
+        raise ConfigError(
+            "model.device is cuda, and torch finds no such device",
+            hint="set model.device to cpu, or install a build of torch with CUDA",
+        )
+    # cuDNN's attention, which torch prefers there, silently goes wrong under the masks of a batch
+    # when a model has few key-value heads (pytorch/pytorch#193893). torch knows no narrower switch.
+    torch.backends.cuda.enable_cudnn_sdp(False)
 
 
 def _dtype(name: str) -> object:

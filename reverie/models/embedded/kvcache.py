@@ -79,7 +79,7 @@ class RaggedCache(Cache):
     """The cache of a running batch.
 
     ``used`` ``[rows, columns]`` says which columns each row attends to; ``length`` is the column
-    at which every row ends.
+    at which every row ends. Both are bookkeeping and stay on the CPU, wherever the buffers are.
     """
 
     def __init__(
@@ -151,7 +151,7 @@ class RaggedCache(Cache):
 
     def read_prefix(self, row: int, tokens: tuple[int, ...]) -> Prefix:
         """The first ``len(tokens)`` used columns of a row, copied out."""
-        columns = self.used[row].nonzero().squeeze(1)[: len(tokens)]
+        columns = self.used[row].nonzero().squeeze(1)[: len(tokens)].to(self._device)
         keys, values = [], []
         for layer in self._buffers:
             keys.append(layer.k[row].index_select(1, columns))
@@ -195,7 +195,8 @@ class RaggedCache(Cache):
                 for columns in [self.used[row, : self.length].nonzero().squeeze(1)]
             ]
         )
-        index = order[:, None, :, None].expand(-1, self._heads, -1, self._head_dim)
+        index = order.to(self._device)[:, None, :, None]
+        index = index.expand(-1, self._heads, -1, self._head_dim)
         for layer in self._buffers:
             for buffer in (layer.k, layer.v):
                 buffer[: self.rows, :, :longest] = buffer[: self.rows].gather(2, index)
