@@ -7,7 +7,8 @@ each.
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 
 class ReverieError(Exception):
@@ -90,3 +91,39 @@ class KnowledgeUnavailable(ReverieError):
 
 class OutputInvalid(ReverieError):
     """A model's output does not have the form it was asked for, even after repair."""
+
+
+class RunUnavailable(ReverieError):
+    """A run cannot be continued: another process works on it, its steps were not kept, or another
+    version of Reverie wrote them.
+    """
+
+
+class RunWaiting(ReverieError):
+    """A run waits for a person. ``form`` says what is asked, and what a reply may hold."""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        hint: str = "",
+        run_id: str = "",
+        form: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.run_id = run_id
+        self.form = dict(form or {})
+
+    @classmethod
+    def of(cls, run_id: str, form: Mapping[str, Any]) -> RunWaiting:
+        """The error for a run that waits for a reply to ``form``."""
+        return cls(
+            f"the run {run_id} waits for a reply: {form.get('question', '')}",
+            hint=f"reverie resume {run_id} --reply JSON, or Reasoner.reply",
+            run_id=run_id,
+            form=form,
+        )
+
+
+class ToolFailed(ReverieError):
+    """A tool could not do what it was asked for. The model is told, and may ask otherwise."""

@@ -16,6 +16,10 @@ from reverie.cli.doctor import doctor
 from reverie.cli.feedback import feedback
 from reverie.cli.fetch import fetch
 from reverie.cli.graph import graph
+from reverie.cli.replay import replay
+from reverie.cli.resume import resume
+from reverie.cli.runs import runs
+from reverie.cli.strategies import strategies
 from reverie.cli.studio import studio
 from reverie.cli.up import up
 from reverie.cli.version import installed, version
@@ -29,10 +33,14 @@ app = typer.Typer(
 )
 
 app.command()(ask)
+app.command()(resume)
+app.command()(runs)
+app.command()(replay)
 app.command()(fetch)
 app.command()(up)
 app.command()(doctor)
 app.command()(feedback)
+app.command()(strategies)
 app.command()(graph)
 app.command()(config)
 app.command()(studio)

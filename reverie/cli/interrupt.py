@@ -66,6 +66,8 @@ class Stop:
         self.task: asyncio.Task[Any] | None = None
         self.close_display: Callable[[], object] = lambda: None
         """Leaves the terminal as it was; called first, in the loop's thread."""
+        self.hint = ""
+        """What can be done afterwards, if anything."""
         self._as_json = as_json
         self._said = threading.Lock()
 
@@ -81,10 +83,11 @@ class Stop:
         word = _WORDS.get(signal.Signals(self.signal), "stopped")
         with contextlib.suppress(OSError, ValueError):
             if self._as_json:
-                error = {"type": word.capitalize(), "message": word, "hint": ""}
+                error = {"type": word.capitalize(), "message": word, "hint": self.hint}
                 print(json.dumps({"error": error}, indent=2), flush=True)
             else:
-                print(word, file=sys.stderr, flush=True)
+                hint = f"\nhint: {self.hint}" if self.hint else ""
+                print(f"{word}{hint}", file=sys.stderr, flush=True)
 
     @contextlib.contextmanager
     def listening(self, loop: asyncio.AbstractEventLoop) -> Iterator[None]:

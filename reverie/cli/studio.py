@@ -25,21 +25,6 @@ if TYPE_CHECKING:
 
 CONFIG_NAME = "langgraph.json"
 
-# What langgraph.json in the repository says; a test keeps the two in step.
-LANGGRAPH_CONFIG = {
-    "dependencies": ["."],
-    "graphs": {
-        "reason": {
-            "path": "reverie.graphs.reason:graph",
-            "description": "Answer a question: recall, select a strategy, assess, learn.",
-        },
-        "dream": {
-            "path": "reverie.graphs.dream:graph",
-            "description": "Dream several futures in parallel and arbitrate between them.",
-        },
-    },
-}
-
 # All names that turn tracing on are set: langsmith reads LANGCHAIN_TRACING_V2 before the others.
 QUIET_ENVIRONMENT = {
     "LANGSMITH_TRACING": "false",
@@ -138,9 +123,11 @@ def _langgraph_config() -> Iterator[Path]:
     if own.is_file():
         yield own
         return
+    from reverie.graphs.studio import langgraph_config
+
     with tempfile.TemporaryDirectory(prefix="reverie-studio-") as folder:
         path = Path(folder, CONFIG_NAME)
-        path.write_text(json.dumps(LANGGRAPH_CONFIG), encoding="utf-8")
+        path.write_text(json.dumps(langgraph_config()), encoding="utf-8")
         yield path
 
 

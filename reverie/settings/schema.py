@@ -20,6 +20,7 @@ from reverie.settings.section import Section, listed
 from reverie.settings.values import (
     MOST_SECONDS,
     MOST_TOKENS,
+    Device,
     DType,
     ExpertName,
     Folder,
@@ -30,6 +31,7 @@ from reverie.settings.values import (
     Proxy,
     VllmDType,
     distinct,
+    patterns,
 )
 
 _USER = re.compile(r"//[^/]*@")
@@ -88,6 +90,9 @@ class ModelSettings(BackendSettings):
         default=0, ge=0, le=1024, description="CPU threads; 0: one per physical core"
     )
     dtype: DType = Field(default="auto", description="Number format of the weights in memory")
+    device: Device = Field(
+        default="cpu", description="Where the embedded engine computes: cpu or cuda"
+    )
     max_batch: int = Field(
         default=8, ge=1, le=512, description="Most requests computed in one batch"
     )
@@ -307,7 +312,7 @@ class TraceSettings(Section):
         default=1000, ge=0, le=10_000_000, description="Traces on disk, oldest go first; 0: none"
     )
     prompts: bool = Field(default=True, description="Traces on disk hold prompts and replies")
-    redact: tuple[str, ...] = Field(
+    redact: Annotated[tuple[str, ...], AfterValidator(patterns)] = Field(
         default=(), description="Regular expressions; what matches is blotted out on disk"
     )
     otel: bool = Field(

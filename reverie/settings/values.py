@@ -11,6 +11,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 
 ExpertName = Literal["spatial", "temporal", "causal", "abstract"]
 DType = Literal["auto", "bfloat16", "float32"]
+Device = Literal["cpu", "cuda"]
 VllmDType = Literal["auto", "bfloat16", "float16", "float32"]
 
 PRESETS = ("ollama", "llamacpp", "sglang", "lmstudio", "vllm", "openai")
@@ -56,6 +57,15 @@ def _model_name(name: str) -> str:
 def distinct(values: tuple[str, ...]) -> tuple[str, ...]:
     if len(set(values)) < len(values):
         raise ValueError("must not name anything twice")
+    return values
+
+
+def patterns(values: tuple[str, ...]) -> tuple[str, ...]:
+    for value in values:
+        try:
+            re.compile(value)
+        except re.error as error:
+            raise ValueError(f"holds no valid regular expression: {error}") from error
     return values
 
 

@@ -127,7 +127,10 @@ def test_every_key_can_be_set_by_its_variable() -> None:
     for section in ("model", "embedder"):
         special[f"{section}.headers"] = '{"X-Team": "blue"}'
         special[f"{section}.proxy"] = "http://proxy:3128"
-    special["vllm.dtype"] = "float16"
+    special |= {"vllm.dtype": "float16", "reason.consensus": "vote", "reason.ask_before": "tool"}
+    special |= {"reason.answer_tokens": "8", "reason.thought_tokens": "8", "learn.memory": "10"}
+    special |= {"reason.samples": "2", "reason.best_of": "2", "reason.agents": "2"}
+    special |= {"runs.durability": "exit", "model.device": "cuda"}
 
     for key in fields():
         loaded = load(None, None, **{variable(key): special.get(key, "1")})
@@ -442,6 +445,8 @@ def test_a_budget_is_a_positive_finite_number(key: str, value: object) -> None:
         ("budget.tokens", "-5", "budget.tokens = -5 (argument) must be greater than 0"),
         ("budget.tokens", 1.5, "must be a whole number"),
         ("dream.branches", 65, "must be less than or equal to 64"),
+        ("trace.redact", "[", "holds no valid regular expression"),
+        ("reason.ask_before", "always", "must be 'tool' or 'abstain'"),
         ("dream.experts", "", "must not be empty"),
         ("dream.experts", [], "must not be empty"),
         ("dream.experts", "causal,causal", "must not name anything twice"),

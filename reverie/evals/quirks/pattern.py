@@ -7,7 +7,7 @@ import re
 import string
 
 _WORD = string.ascii_letters + string.digits + "_"
-_CLASSES = {"d": string.digits, "w": _WORD, "s": " "}
+_CLASSES = {"d": string.digits, "w": _WORD, "s": " ", "t": "\t", "n": "\n", "r": "\r"}
 _ANY = _WORD + " .-"
 _REPEAT = re.compile(r"\{(\d+)(,(\d*))?\}")
 _MORE = 3

@@ -84,9 +84,18 @@ CHOICE = {
     "why": "expected score 0.71 from 5 scored runs, the highest",
     "propensity": 0.6,
     "posterior": [
-        {"strategy": "direct", "alpha": 2.0, "beta": 2.0, "mean": 0.5, "runs": 2},
-        {"strategy": "dream", "alpha": 5.0, "beta": 2.0, "mean": 0.71, "runs": 5},
+        {"strategy": "direct", "mean": 0.5, "sd": 0.2, "runs": 2},
+        {"strategy": "dream", "mean": 0.71, "sd": 0.15, "runs": 5},
     ],
+    "error": 0.01,
+    "entropy": 0.9,
+    "forced": False,
+    "candidates": ["direct", "dream"],
+    "sequence": ["dream", "direct"],
+    "propensities": [0.6, 1.0],
+    "features": [],
+    "features_version": "",
+    "task_type": "",
     "template": "",
     "scope": "",
     "tokens": 0,
@@ -121,6 +130,7 @@ def result(**other: Any) -> Result:
             "status": "answered",
             "question": "What happens when you drop a ball?",
             "answer": "First it falls.",
+            "output": None,
             "strategy": "dream",
             "confidence": 0.5,
             "calibrated": False,
@@ -128,6 +138,7 @@ def result(**other: Any) -> Result:
             "choice": CHOICE,
             "attempts": [attempt],
             "cost": COST,
+            "analytics": {"strategies": [], "nodes": [], "models": [], "peak_memory": None},
             "model": "smollm2",
             "backends": [USED],
             "seed": 0,
@@ -198,7 +209,7 @@ Replay = Callable[[Events], list[Any]]
 @pytest.fixture
 def replay(monkeypatch: pytest.MonkeyPatch) -> Replay:
     """Let ``reverie ask`` see these events; returns what it asked for: (question, settings,
-    preview).
+    preview), and the schema if there is one.
     """
 
     def install(run: Events) -> list[Any]:
@@ -215,9 +226,9 @@ def replay(monkeypatch: pytest.MonkeyPatch) -> Replay:
                 return
 
             async def astream(
-                self, question: str, *, preview: bool | None = None
+                self, question: str, *, preview: bool | None = None, output: Any = None
             ) -> AsyncIterator[Any]:
-                asked.append((question, self.settings, preview))
+                asked.append((question, self.settings, preview, *([output] if output else ())))
                 for item in run:
                     await asyncio.sleep(0)
                     if isinstance(item, BaseException):

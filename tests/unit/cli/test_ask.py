@@ -111,6 +111,71 @@ def test_a_dash_reads_standard_input_in_any_encoding(
     assert asked[0][0] == "Why is 天 blue?\n\N{REPLACEMENT CHARACTER}"
 
 
+# -- a form --------------------------------------------------------------------------------
+
+
+FORM = {"type": "object", "properties": {"where": {"type": "string"}}}
+
+
+def test_a_schema_file_is_what_the_answer_has_to_obey(
+    replay: Replay, events: list[Any], tmp_path: Path
+) -> None:
+    asked = replay(events)
+    file = tmp_path / "form.json"
+    file.write_text(json.dumps(FORM), encoding="utf-8")
+
+    assert main(["ask", QUESTION, "--schema", str(file)]) == 0
+
+    assert asked[0][3] == FORM
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (None, "cannot be read"),
+        ("{", "is no JSON"),
+        ("[]", "holds no JSON object"),
+        ('{"type": "objekt"}', "the schema of the answer cannot be used"),
+        ('{"$ref": "https://example.org/a.json"}', "does not lead to a part of it"),
+    ],
+)
+def test_a_schema_that_cannot_be_used_is_wrong_use(  # noqa: PLR0917  # by name
+    text: str | None,
+    said: str,
+    replay: Replay,
+    events: list[Any],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    asked = replay(events)
+    file = tmp_path / "form.json"
+    if text is not None:
+        file.write_text(text, encoding="utf-8")
+
+    assert main(["ask", QUESTION, "--schema", str(file)]) == 2
+
+    assert asked == []
+    assert said in " ".join(capsys.readouterr().err.split())
+
+
+def test_the_document_is_printed_and_alone_with_quiet(
+    replay: Replay, events: list[Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    filled = events[-1].model_copy(update={"output": {"where": "auf dem Eßtisch"}})
+    replay([*events[:-1], filled])
+
+    assert main(["ask", QUESTION, "--quiet"]) == 0
+    quiet = capsys.readouterr().out
+    assert json.loads(quiet) == {"where": "auf dem Eßtisch"}
+    assert "Eßtisch" in quiet
+
+    assert main(["ask", QUESTION]) == 0
+    assert capsys.readouterr().out.endswith(quiet)
+
+    assert main(["ask", QUESTION, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["output"] == {"where": "auf dem Eßtisch"}
+
+
 # -- a pipe --------------------------------------------------------------------------------
 
 

@@ -189,11 +189,11 @@ HOSTILE = "[red]x[/red] [/] \x1b[31m\x1b]0;title\x07 \u202e"
 
 
 def test_text_is_never_markup_nor_control_codes(events: list[Any]) -> None:
-    dream = {**events[-6]["dream"], "answer": HOSTILE, "error": HOSTILE}
+    outcome = {**events[-6]["outcome"], "answer": HOSTILE, "error": HOSTILE}
     hostile = [
         {"type": "run_started", "run_id": "1", "question": HOSTILE, "model": "m"},
         {"type": "grounded", "facts": [], "note": HOSTILE},
-        {"type": "branch_finished", "branch": 0, "dream": dream},
+        {"type": "branch_finished", "branch": 0, "label": "causal", "outcome": outcome},
         {"type": "token", "branch": None, "text": HOSTILE},
         {"type": "notice", "text": HOSTILE},
     ]

@@ -9,12 +9,13 @@ from pathlib import Path
 import pytest
 
 from reverie.cli import main, studio
+from reverie.graphs.studio import langgraph_config
 
 
 def test_the_repositorys_langgraph_json_is_what_studio_generates(repository: Path) -> None:
     written = json.loads(Path(repository, "langgraph.json").read_text("utf-8"))
 
-    assert written == studio.LANGGRAPH_CONFIG
+    assert written == langgraph_config()
 
 
 def test_without_the_extra_it_says_how_to_install_it(

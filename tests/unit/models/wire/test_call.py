@@ -134,3 +134,9 @@ def test_the_request() -> None:
     assert request.temperature == 0.5
     assert request.tools == ({"type": "function"},)
     assert request.extra_body == {"user": "me"}
+
+
+@pytest.mark.parametrize("value", [{"a": object()}, {("x",): 1}, {"a": {1, 2}}])
+def test_an_extra_body_that_is_no_json_is_wrong_use(value: dict[Any, Any]) -> None:
+    with pytest.raises(ConfigError, match=r"extra_body .* a mapping of JSON values"):
+        Call.read({}, None, {"extra_body": value})
