@@ -30,7 +30,7 @@ class Context(BaseModel):
         "auto", description="A strategy's name, or auto: chosen from what worked before"
     )
     strategies: tuple[str, ...] = Field(
-        ("direct", "chain_of_thought", "dream"),
+        ("direct", "reflect", "chain_of_thought", "tools", "self_consistency", "dream"),
         min_length=1,
         description="The strategies that auto chooses between",
     )

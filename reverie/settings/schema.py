@@ -218,7 +218,7 @@ class ReasonSettings(Section):
         default="auto", description="The strategy to use; auto: chosen from what worked before"
     )
     strategies: Annotated[tuple[Name, ...], Field(min_length=1), AfterValidator(distinct)] = Field(
-        default=("direct", "chain_of_thought", "dream"),
+        default=("direct", "reflect", "chain_of_thought", "tools", "self_consistency", "dream"),
         description="The strategies that auto may choose between",
     )
     seed: int | None = Field(

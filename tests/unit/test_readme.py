@@ -16,4 +16,4 @@ def test_the_drawing_in_the_readme_is_that_of_the_code(repository: Path) -> None
     )
 
     assert shown is not None
-    assert shown[1] == mermaid(), "run `reverie graph` and put its output into README.md"
+    assert shown[1] == mermaid(xray=False), "put the output of `reverie graph --no-xray` there"

@@ -457,6 +457,17 @@ async def test_a_step_that_is_none_is_wrong_use(make: Make, from_: str) -> None:
     assert len(await asked.reasoner.aruns()) == 1
 
 
+async def test_a_run_of_which_only_the_end_was_stored_has_no_step_to_begin_from(
+    make: Make, settings: Settings
+) -> None:
+    asked = make(runs=settings.runs.model_copy(update={"durability": "exit"}))
+    result = await asked.reasoner.aask(QUESTION, strategy="direct")
+
+    with pytest.raises(RunUnavailable, match="only its end was stored") as caught:
+        await asked.reasoner.areplay(result.run_id, from_="select")
+    assert "runs.durability sync" in caught.value.hint
+
+
 async def test_nothing_comes_after_the_end(make: Make) -> None:
     asked = make()
     result = await asked.reasoner.aask(QUESTION, strategy="direct")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import sys
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any, Self
@@ -91,6 +92,21 @@ def test_the_runs_are_listed_newest_first(home: Path, capsys: pytest.CaptureFixt
     assert "interrupted" in out
     assert "What happens when you drop [31m a ball?" in out  # without the escape
     assert "\x1b" not in out
+
+
+def test_a_narrow_terminal_keeps_room_for_the_questions(
+    home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("TERM", "dumb")
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+
+    assert run(["runs"]) == 0
+
+    out = capsys.readouterr().out
+    assert "What happens when you drop" in out
+    assert "tokens" not in out
+    assert max(map(len, out.splitlines())) <= 80
 
 
 def test_the_runs_as_json(home: Path, capsys: pytest.CaptureFixture[str]) -> None:

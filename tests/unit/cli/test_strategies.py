@@ -121,6 +121,28 @@ def test_a_terminal_without_signs_gets_words(
 
 
 @pytest.mark.usefixtures("filled")
+@pytest.mark.parametrize("options", [[], ["--by-type"], ["--prior"]])
+def test_a_narrow_terminal_loses_no_name_and_no_number(
+    options: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["strategies", *options]) == 0
+    wide = capsys.readouterr().out.splitlines()
+    monkeypatch.setenv("COLUMNS", "60")
+    monkeypatch.setenv("TERM", "dumb")
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+
+    assert main(["strategies", *options]) == 0
+
+    narrow = capsys.readouterr().out
+    rows = [line for line in wide if "direct" in line.split()[:2]]
+    assert rows
+    for word in (w for line in (wide[0], *rows) for w in line.split()):
+        assert word in narrow.split()
+    tables = narrow[: narrow.index("the choice explores")]
+    assert max(map(len, tables.splitlines())) <= 60
+
+
+@pytest.mark.usefixtures("filled")
 def test_by_type_of_task(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["strategies", "--by-type"]) == 0
 

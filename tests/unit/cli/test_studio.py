@@ -27,6 +27,11 @@ def test_without_the_extra_it_says_how_to_install_it(
     assert 'pip install "reverie[studio]"' in capsys.readouterr().err
 
 
+def test_its_help_names_the_extra(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["studio", "--help"]) == 0
+    assert 'pip install "reverie[studio]"' in " ".join(capsys.readouterr().out.split())
+
+
 @pytest.mark.parametrize("port", ["0", "65536", "-1", "http"])
 def test_a_port_is_a_number_up_to_65535(port: str) -> None:
     assert main(["studio", "--port", port]) == 2

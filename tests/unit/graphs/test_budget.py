@@ -242,6 +242,7 @@ def test_an_overdrawn_reservation_takes_from_the_others() -> None:
         ({}, ""),
         ({"tokens": 2_000_000}, "the budget of 2000000 tokens is used up"),
         ({"calls": 3}, "the budget of 3 calls is used up"),
+        ({"calls": 1}, "the budget of 1 call is used up"),
         ({"seconds": 0.25}, "the budget of 0.25 seconds is used up"),
     ],
 )

@@ -173,7 +173,7 @@ async def test_a_run_is_stored_as_pending_and_moves_nothing_until_it_is_scored(
     assert all(p["runs"] == 0 for p in again.state["memories"]["posteriors"])
 
     await (await resources.memory()).score(ran.state["run_id"], 1.0)
-    after = await run_graph(resources)
+    after = await run_graph(resources, strategies=("direct", "chain_of_thought", "dream"))
     assert {p["strategy"]: p["runs"] for p in after.state["memories"]["posteriors"]} == {
         "direct": 1,
         "chain_of_thought": 0,
@@ -234,7 +234,7 @@ async def test_everything_is_tried_at_most_once(
     model.script = lambda _: ""
 
     with pytest.raises(Exception, match=r"empty answer|dreams failed"):
-        await run_graph(resources)
+        await run_graph(resources, strategies=("direct", "chain_of_thought", "dream"))
 
     strategies = {c.messages[0].text for c in model.calls}
     assert len(model.calls) <= 4 + 2 + 1

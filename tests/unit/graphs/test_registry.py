@@ -193,6 +193,7 @@ def register(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Builder], No
     yield known
     monkeypatch.undo()
     known_strategies.cache_clear()
+    known_strategies()  # what runs next does not read the folder in its event loop
 
 
 async def pays(state: StrategyState, runtime: Runtime[Context]) -> dict[str, Any]:

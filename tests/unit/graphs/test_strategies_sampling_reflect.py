@@ -93,6 +93,20 @@ async def test_a_revision_that_the_model_is_surer_of_is_kept(
     assert WRONG in asked
 
 
+async def test_the_verdict_shows_the_numbers_that_decided(
+    resources: ScriptedResources, model: ScriptedModel
+) -> None:
+    unsure = Say(" ".join(["certain"] * 11 + ["doubtful"]), logprobs=True)
+    model.script = says(draft=unsure, critique=WRONG, revise=Say("8 legs.", logprob=-0.1))
+
+    verdict = attempt_of(await reflect(resources))["verdict"]
+
+    before, after_ = (c["scores"]["confidence"] for c in verdict["candidates"])
+    assert verdict["why"] == (
+        f"the revision has {after_:.2f} by confidence, the answer before {before:.2f}"
+    )
+
+
 async def test_a_revision_that_it_is_less_sure_of_is_not(
     resources: ScriptedResources, model: ScriptedModel
 ) -> None:

@@ -78,6 +78,17 @@ async def test_pending_and_failed_runs_move_nothing(memory: StrategyMemory) -> N
     assert [run.status for run in await memory.recent()] == ["failed", "pending"]
 
 
+async def test_what_failed_was_not_right(memory: StrategyMemory) -> None:
+    await memory.record(replace(RUN, run_id="failed", answer="", status="failed"), at(1.0))
+
+    with pytest.raises(ConfigError, match="no answer that could be right") as caught:
+        await memory.score("failed", 1.0)
+    assert "score it 0" in caught.value.hint
+
+    await memory.score("failed", 0.0)
+    assert (await belief(memory))["mean"] < 0.5
+
+
 async def test_a_score_moves_its_strategy_and_no_other(memory: StrategyMemory) -> None:
     await memory.record(RUN, at(1.0))
 
@@ -183,8 +194,8 @@ async def test_an_unknown_run_names_the_nearest_or_the_latest(memory: StrategyMe
     with pytest.raises(ConfigError) as unknown:
         await memory.score("zzzzzzzz", 1.0)
 
-    assert "Did you mean 0123abcd-run?" in mistyped.value.hint
-    assert "Latest: 0123abcd-run." in unknown.value.hint
+    assert "did you mean 0123abcd-run?" in mistyped.value.hint
+    assert "latest: 0123abcd-run" in unknown.value.hint
 
 
 async def test_runs_of_another_embedder_are_not_similar_but_count_a_little(tmp_path: Path) -> None:

@@ -1,0 +1,199 @@
+"""What a strategy spends that breaks off is charged once: by the call journal, or without one by the
+meter.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import aclosing
+from typing import Any
+
+import pytest
+from langgraph.graph import END, START, StateGraph
+from langgraph.runtime import Runtime
+from langgraph.types import Send
+
+from reverie.agents.result import Result
+from reverie.errors import ConfigError, ReverieError
+from reverie.graphs import select
+from reverie.graphs.budget import total_tokens
+from reverie.graphs.context import Context
+from reverie.graphs.state import StrategyState
+from reverie.graphs.step import Step
+from reverie.graphs.strategies import known_strategies, registry
+from reverie.graphs.strategies.registry import Strategy
+from tests.unit.agents.conftest import Asked
+from tests.unit.conftest import QUESTION, Say, ScriptedModel, ScriptedResources, run_graph
+
+@pytest.fixture
+async def odd(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Life]:
+    """Have a strategy ``odd`` known, whose only node asks, and then does what the test says."""
+    life = Life()
+
+    async def ask(state: StrategyState, runtime: Runtime[Context]) -> dict[str, Any]:
+        await life.before()
+        async with Step(state, runtime, "odd.ask") as step:
+            messages = step.messages("direct", question=state["question"])
+            await step.ask("ask", messages, max_tokens=16)
+            await life.after()
+            return step.update()
+
+    def build() -> StateGraph[Any, Any, Any, Any]:
+        graph = StateGraph(StrategyState, context_schema=Context)
+        graph.add_node("ask", ask)
+        graph.add_edge(START, "ask")
+        graph.add_edge("ask", END)
+        return graph
+
+    entry = Strategy("odd", build, frozenset(), 100, "", frozenset())
+    monkeypatch.setitem(registry._strategies, "odd", entry)
+
+    def known() -> None:  # it reads the folder of strategies
+        known_strategies.cache_clear()
+        known_strategies()
+
+    await asyncio.to_thread(known)
+    yield life
+    monkeypatch.undo()
+    await asyncio.to_thread(known)
+
+
+class Life:
+    """What the node does beside asking."""
+
+    def __init__(self) -> None:
+        self.asked = asyncio.Event()
+        self.before = self._nothing
+        self.after = self._nothing
+
+    async def _nothing(self) -> None:
+        return None
+
+    async def hang(self) -> None:
+        self.asked.set()
+        await asyncio.sleep(60)
+
+    async def fail(self) -> None:
+        raise ZeroDivisionError("oops")
+
+
+@pytest.fixture
+def soon_over(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Every strategy is cut off after a second, and the run has a lot more."""
+
+    def send(node: str, task: object, *, timeout: float) -> Send:  # noqa: ASYNC109  # LangGraph's
+        del timeout
+        return Send(node, task, timeout=1.0)
+
+    monkeypatch.setattr(select, "Send", send)
+    yield
+
+
+async def left_after_asking(asked: Asked, odd: Life) -> str:
+    """Ask, and leave when the call has ended and its node has not. Returns the run's id."""
+    odd.after = odd.hang
+    run_id = ""
+    async with aclosing(asked.reasoner.astream(QUESTION, strategy="odd")) as items:
+
+        async def listen() -> None:
+            nonlocal run_id
+            async for item in items:
+                assert not isinstance(item, Result)
+                run_id = item.get("run_id", run_id)
+
+        listening = asyncio.create_task(listen())
+        await odd.asked.wait()
+        listening.cancel()
+        await asyncio.gather(listening, return_exceptions=True)
+    return run_id
+
+
+async def test_a_strategy_that_raises_is_charged_once(asked: Asked, odd: Life) -> None:
+    odd.after = odd.fail
+
+    with pytest.raises(ReverieError, match="oops"):
+        await asked.reasoner.aask(QUESTION, strategy="odd")
+
+    [run] = await asked.reasoner.aruns()
+    assert (run.status, run.calls, run.tokens) == ("failed", 1, asked.model.tokens[0])
+
+
+@pytest.mark.usefixtures("soon_over")
+async def test_a_strategy_cut_off_in_a_call_is_charged_with_the_most_it_could_cost(
+    asked: Asked, odd: Life
+) -> None:
+    asked.model.script = lambda _: Say("one two", delay=60.0)
+
+    with pytest.raises(ReverieError, match="did not end in time"):
+        await asked.reasoner.aask(QUESTION, strategy="odd")
+
+    [run] = await asked.reasoner.aruns()
+    assert (run.calls, run.tokens) == (1, asked.model.tokens[0] + 16)
+
+
+async def test_what_was_lost_and_what_broke_off_are_not_the_same_call_twice(
+    asked: Asked, odd: Life
+) -> None:
+    """The same process left the run, goes on with it, and fails before it asks again."""
+    run_id = await left_after_asking(asked, odd)
+    odd.before = odd.fail
+
+    with pytest.raises(ReverieError, match="oops"):
+        await asked.reasoner.aresume(run_id)
+
+    [run] = await asked.reasoner.aruns()
+    assert len(asked.model.calls) == 1
+    assert (run.calls, run.tokens) == (1, asked.model.tokens[0])
+
+
+async def test_a_call_and_its_repetition_are_both_charged(asked: Asked, odd: Life) -> None:
+    run_id = await left_after_asking(asked, odd)
+    odd.after = odd.fail
+
+    with pytest.raises(ReverieError, match="oops"):
+        await asked.reasoner.aresume(run_id)
+
+    [run] = await asked.reasoner.aruns()
+    assert (run.calls, run.tokens) == (2, sum(asked.model.tokens))
+
+
+@pytest.mark.usefixtures("soon_over", "odd")
+@pytest.mark.parametrize("strategy", ["odd", "dream", "self_consistency"])
+async def test_without_a_journal_calls_that_were_cut_off_are_charged_too(
+    strategy: str, resources: ScriptedResources, model: ScriptedModel
+) -> None:
+    """As in Studio, where a thread has another id than the run."""
+    began = time.monotonic()
+    model.script = lambda _: Say("one two", delay=60.0 if time.monotonic() < began + 0.9 else 0.0)
+
+    ran = await run_graph(
+        resources, strategies=("direct", strategy), thread="another", augment_below=0.0
+    )
+
+    first, second = ran.state["attempts"]
+    assert (first["strategy"], first["error_type"]) == (strategy, "BudgetExceeded")
+    assert second["status"] == "ok"
+    lost = len(model.cancelled)
+    assert first["usage"]["calls"] == lost == len(model.calls) - 1
+    assert first["usage"]["estimated"]
+    cost = ran.of("budget")[-1]["cost"]
+    assert sum(model.tokens) < total_tokens(cost["spent"]) <= cost["limits"]["tokens"]
+    assert cost["left"]["calls"] == cost["limits"]["calls"] - len(model.calls)
+
+
+async def test_what_fails_before_the_work_begins_gives_the_lease_back(
+    asked: Asked, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def missing(**_: Any) -> Any:
+        raise ConfigError("no OpenTelemetry here")
+
+    monkeypatch.setattr("reverie.agents.recording.open_spans", missing)
+    asked.reasoner._tracer_provider = object()  # type: ignore[assignment]  # never asked
+
+    with pytest.raises(ConfigError, match="no OpenTelemetry here"):
+        await asked.reasoner.aask(QUESTION, strategy="direct")
+
+    [run] = await asked.reasoner.aruns()
+    assert (run.status, run.worker) == ("failed", "")
