@@ -25,7 +25,8 @@ class ReverieError(Exception):
         self.hint = hint
 
     def __str__(self) -> str:
-        return f"{self.message}. {self.hint}" if self.hint else self.message
+        stop = "" if self.message.endswith(("?", "!", ".")) else "."
+        return f"{self.message}{stop} {self.hint}" if self.hint else self.message
 
     def document(self) -> dict[str, str]:
         """The error as the JSON document that ``--json`` prints."""

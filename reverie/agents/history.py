@@ -163,6 +163,11 @@ def _named(snapshots: list[StateSnapshot], from_: str, run: RunRecord) -> StateS
             )
         return matching[0]
     nodes = list(dict.fromkeys(node for snapshot in snapshots for node in snapshot.next))
+    if not nodes:
+        raise RunUnavailable(
+            f"the run {run.run_id} has no step to begin from: only its end was stored",
+            hint="ask the question anew; with runs.durability sync every step is stored",
+        )
     raise ConfigError(
         f"the run {run.run_id} has no node or checkpoint {wanted!r}",
         hint=f"its nodes: {', '.join(nodes)}; reverie runs {run.run_id} shows its checkpoints",

@@ -100,7 +100,8 @@ class Reasoner(PastRuns):
 
         question = clean_question(question)
         form = form_of(output)
-        context = self._context(strategy, budget, seed, preview, verifier)
+        # In a thread: the first time, strategies and tools are imported.
+        context = await asyncio.to_thread(self._context, strategy, budget, seed, preview, verifier)
         if form is not None:
             context = context.model_copy(update={"output_schema": form.schema})
         context = await asyncio.to_thread(self._priced, context)
@@ -240,9 +241,14 @@ class Reasoner(PastRuns):
             version=VERSION,
             provider=self._tracer_provider,
         )
-        async with aclosing(items):
-            async for item in items:
-                yield item
+        try:
+            async with aclosing(items):
+                async for item in items:
+                    yield item
+        except BaseException as error:
+            # What failed before the work began still has the run's lease.
+            await runs.abandon(work, error)
+            raise
 
     def _context(
         self,

@@ -128,11 +128,8 @@ class Runs:
                 return
             result = _result_of(work, version, self.notices)
             await self._finish(work, result)
-        except Exception as error:
-            await self._fail(work, error)
-            raise
-        except BaseException:
-            await self._release(work, "interrupted")
+        except BaseException as error:
+            await self.abandon(work, error)
             raise
         finally:
             journal.rest(work.run_id)
@@ -140,11 +137,13 @@ class Runs:
         yield result
 
     async def abandon(self, work: Work, error: BaseException) -> None:
-        """Give the lease of a run back that could not be begun."""
-        if isinstance(error, Exception):
-            await self._fail(work, error)
-        else:
-            await self._release(work, "interrupted")
+        """Give the lease of a run back that ``error`` ended, if this process still has it."""
+        # The error itself is worth more than that it could not be recorded.
+        with contextlib.suppress(KnowledgeUnavailable):
+            if isinstance(error, Exception):
+                await self._fail(work, error)
+            else:
+                await self._release(work, "interrupted")
 
     async def close(self) -> None:
         """Close the stores."""
@@ -216,9 +215,7 @@ class Runs:
             if isinstance(error, ReverieError)
             else {"type": type(error).__name__, "message": str(error), "hint": ""}
         )
-        # The error itself is worth more than that it could not be recorded.
-        with contextlib.suppress(KnowledgeUnavailable):
-            await self._release(work, "failed", error=document)
+        await self._release(work, "failed", error=document)
         with contextlib.suppress(ReverieError):
             await _remember_failure(work)
 

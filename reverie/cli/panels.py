@@ -238,8 +238,9 @@ class RunPicture:
                 Text(mark),
                 style=f"bold {_WON}" if won else None,
             )
-        weights = [f"{verdict['weights'].get(name, 0):.2f}" for name in names]
-        table.add_row("weight", *weights, "", "", style="dim")
+        if verdict["weights"]:
+            weights = (wording.number(verdict["weights"].get(n), self._glyphs) for n in names)
+            table.add_row("weight", *weights, "", "", style="dim")
         yield table
         yield Text(clean(verdict["why"]), "dim")
 

@@ -108,11 +108,10 @@ def _attempt(attempt: AttemptView, glyphs: Glyphs) -> Iterator[str]:
     if branches:
         yield "dreams:" if attempt.dreams else "samples:"
     for branch in branches:
-        yield from _branch(branch, glyphs)
+        yield from _branch(branch, glyphs, numbered=attempt.dreams)
     if attempt.verdict is not None:
         yield "verdict:"
-        first = "dream" if attempt.dreams else "sample"
-        yield from _verdict(attempt.verdict, branches, glyphs, first)
+        yield from _verdict(attempt.verdict, branches, glyphs, dreams=attempt.dreams)
     if attempt.form is not None:
         yield f"waiting for a person: {clean(attempt.form['question'])}"
     if attempt.rejected:
@@ -142,8 +141,8 @@ def _means(attempt: AttemptView, glyphs: Glyphs) -> Iterator[str]:
         yield f"    {clean(part['answer'])}"
 
 
-def _branch(branch: BranchView, glyphs: Glyphs) -> Iterator[str]:
-    name = f"  {branch.branch + 1} {clean(branch.label)}"
+def _branch(branch: BranchView, glyphs: Glyphs, *, numbered: bool) -> Iterator[str]:
+    name = f"  {_name(branch.branch, branch.label, numbered=numbered)}"
     outcome = branch.outcome
     if outcome is None:
         return
@@ -156,20 +155,28 @@ def _branch(branch: BranchView, glyphs: Glyphs) -> Iterator[str]:
         yield f"      {t['origin']}: {wording.triplet(parts, glyphs)}"
 
 
+def _name(branch: int, label: str, *, numbered: bool) -> str:
+    """A branch by its label. Several dreams may have one, and are told apart by their number."""
+    return f"{branch + 1} {clean(label)}" if numbered else clean(label)
+
+
 def _verdict(
-    verdict: Verdict, branches: list[BranchView], glyphs: Glyphs, first: str
+    verdict: Verdict, branches: list[BranchView], glyphs: Glyphs, *, dreams: bool
 ) -> Iterator[str]:
     names = wording.scorers(verdict)
-    rows = [[first, *map(clean, names), "total", ""]]
+    rows = [["dream" if dreams else "sample", *map(clean, names), "total", ""]]
     failed = [b for b in branches if b.outcome is not None and b.outcome["status"] == "failed"]
     for c in verdict["candidates"]:
         scores = [wording.number(c["scores"].get(name), glyphs) for name in names]
         mark = wording.standing(c, verdict)
-        rows.append([f"{c['branch'] + 1} {clean(c['label'])}", *scores, f"{c['total']:.2f}", mark])
+        name = _name(c["branch"], c["label"], numbered=dreams)
+        rows.append([name, *scores, f"{c['total']:.2f}", mark])
     for b in failed:
         empty = [glyphs.none] * (len(names) + 1)
-        rows.append([f"{b.branch + 1} {clean(b.label)}", *empty, "failed"])
-    rows.append(["weight", *(f"{verdict['weights'].get(n, 0):.2f}" for n in names), "", ""])
+        rows.append([_name(b.branch, b.label, numbered=dreams), *empty, "failed"])
+    if verdict["weights"]:
+        weights = (wording.number(verdict["weights"].get(n), glyphs) for n in names)
+        rows.append(["weight", *weights, "", ""])
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     for row in rows:
         cells = [row[0].ljust(widths[0])]

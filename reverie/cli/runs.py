@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 _QUESTION = 60
 _WIDTH = 120
 """Columns in a pipe, where there is no terminal to ask."""
+_NARROW = 100
+"""Columns of a terminal below which a list leaves out what its runs' own pages tell."""
 
 
 def runs(
@@ -108,13 +110,18 @@ def _brief(run: RunRecord) -> dict[str, Any]:
 def _run_table(found: list[RunRecord]) -> Table:
     from reverie.cli.wording import clean
 
-    table = _table("run", "when", "status", "strategy", "tokens", "question")
+    narrow = _width() < _NARROW
+    columns = ("run", "when", "status", "strategy", "tokens", "question")
+    table = _table(*(c for c in columns if not (narrow and c == "tokens")))
     for run in found:
         question = clean(run.question)
         if len(question) > _QUESTION:
             question = question[: _QUESTION - 3].rstrip() + "..."
-        cells = (run.run_id, _when(run.created), _status(run), clean(run.strategy) or "-")
-        table.add_row(*cells, str(run.tokens), question)
+        when = _when(run.created)
+        when = when[len("2026-") : -len(":00")] if narrow else when
+        tokens = () if narrow else (str(run.tokens),)
+        cells = (run.run_id, when, _status(run), clean(run.strategy) or "-", *tokens)
+        table.add_row(*cells, question)
     return table
 
 
@@ -160,8 +167,13 @@ def _table(*columns: str) -> Table:
 def _print(table: Table) -> None:
     from rich.console import Console
 
-    terminal = sys.stdout.isatty()
-    Console(width=None if terminal else _WIDTH, highlight=False, markup=False).print(table)
+    Console(width=_width(), highlight=False, markup=False).print(table)
+
+
+def _width() -> int:
+    from rich.console import Console
+
+    return Console().width if sys.stdout.isatty() else _WIDTH
 
 
 def _status(run: RunRecord) -> str:

@@ -67,7 +67,7 @@ def footer(now: ChoiceNow, kinds: Sequence[TaskCluster]) -> str:
 
     entropy = f"entropy {now['entropy']:.2f} (0: certain, 1: uniform)"
     known = f"{counted(now['outcomes'], 'outcome')}, {now['pending']:,} pending"
-    lines = [f"the choice explores with {entropy}; {known}"]
+    lines = [f"the choice explores with {entropy}", known]
     stale = [(arm["staleness"], arm["strategy"]) for arm in now["arms"] if arm["staleness"]]
     if stale:
         oldest, name = max(stale)
@@ -123,13 +123,41 @@ def _print_rich(table: Table) -> None:
     from rich.table import Table as RichTable
     from rich.text import Text
 
-    rich = RichTable(box=None, header_style="bold", pad_edge=False)
-    for i, column in enumerate(table.columns):
-        words = i < table.words
-        rich.add_column(column, justify="left" if words else "right", no_wrap=not words)
-    for row in table.rows:
-        rich.add_row(*(Text(cell, "bold" if i < table.words else "") for i, cell in enumerate(row)))
-    Console().print(rich)
+    console = Console()
+    for number, part in enumerate(_fitting(table, console.width)):
+        if number:
+            console.print()
+        rich = RichTable(box=None, header_style="bold", pad_edge=False)
+        for i, column in enumerate(part.columns):
+            words = i < part.words
+            rich.add_column(column, justify="left" if words else "right", no_wrap=not words)
+        for row in part.rows:
+            cells = (Text(cell, "bold" if i < part.words else "") for i, cell in enumerate(row))
+            rich.add_row(*cells)
+        console.print(rich)
+
+
+def _fitting(table: Table, width: int) -> list[Table]:
+    """The table, or, where it is wider than the terminal, parts of it with the same words in front:
+    a table that rich makes fit loses its names first.
+    """
+    lines = [table.columns, *table.rows]
+    widths = [max(len(line[i]) for line in lines) + 2 for i in range(len(table.columns))]
+    words = list(range(table.words))
+    parts = [words[:]]
+    for i in range(table.words, len(widths)):
+        taken = sum(widths[j] for j in parts[-1]) - 2
+        if taken + widths[i] > width and len(parts[-1]) > table.words:
+            parts.append(words[:])
+        parts[-1].append(i)
+    return [
+        Table(
+            [table.columns[i] for i in part],
+            [[row[i] for i in part] for row in table.rows],
+            table.words,
+        )
+        for part in parts
+    ]
 
 
 def _did(one: StrategySummary) -> tuple[str, ...]:

@@ -46,9 +46,9 @@ def studio(
     ] = False,
     file: ConfigFile = None,
 ) -> None:
-    """Open the graphs in LangGraph Studio, served from this machine.
+    r"""Open the graphs in LangGraph Studio, served from this machine.
 
-    Uses ./langgraph.json if there is one. Needs the extra: pip install "reverie[studio]"
+    Uses ./langgraph.json if there is one. Needs the extra: pip install "reverie\[studio]"
 
     Example: reverie studio --port 2025 --browser
     """

@@ -23,7 +23,10 @@ from reverie.graphs.lost import uncharged
 from reverie.graphs.records import Attempt, Choice
 from reverie.graphs.resources import Resources, find_resources
 from reverie.graphs.state import ReasonState
-from reverie.graphs.verify import verified
+from reverie.graphs.verify import LONGEST, verified
+
+_GRACE_SECONDS = 5.0
+"""What a verifier gets to judge an answer that came when the run's seconds were nearly over."""
 
 _End = Literal["ask_person", "shape", "answer"]
 
@@ -35,14 +38,21 @@ async def assess(
     context, choice = runtime.context, state["choice"]
     # In a thread: a run that is resumed may read its settings here.
     resources = await asyncio.to_thread(find_resources, context.resources)
-    resources.meter.take(state["run_id"])  # the ledger has it by now
     lost = await uncharged(state, context)
+    known = {entry["id"] for entry in (*state["ledger"], *lost)}
+    # Where the strategy came to its end, the ledger has it all.
+    noted = resources.meter.take(state["run_id"])
+    lost += [entry for entry in noted if entry["id"] not in known]
     ledger = ledger_of(state, context).plus(*lost)
     closing = [ledger.release(choice["scope"], node="assess")] if choice["scope"] else []
     ledger = ledger.plus(*closing)
     attempt = _filed(state.get("attempt"), choice, ledger)
     notices: list[str] = []
-    await _judge(attempt, state["question"], resources, context, notices)
+    seconds = min(LONGEST, max(_GRACE_SECONDS, ledger.left()["seconds"]))
+    await _judge(attempt, state["question"], resources, context, notices, seconds)
+    # The calibrations are opened here first: whether they were damaged is known only now.
+    told = {*state["notices"], *notices}
+    notices += [text for text in resources.notices if text not in told]
     attempts = [*state["attempts"], attempt]
     accepted, why = acceptable(attempt, context)
     coming = None if accepted else await next_try(state, attempts, ledger, resources, context)
@@ -101,20 +111,24 @@ def _attempts() -> TypeAdapter[Attempt]:
     return TypeAdapter(Attempt)
 
 
-async def _judge(
+async def _judge(  # noqa: PLR0917  # the attempt, who judges it, and for how long
     attempt: Attempt,
     question: str,
     resources: Resources,
     context: Context,
     notices: list[str],
+    seconds: float,
 ) -> None:
-    """Fill in what the verifier says and the confidence, calibrated where it was."""
+    """Fill in what the verifier says within ``seconds``, and the confidence, calibrated where it
+    was.
+    """
     if attempt["status"] != "ok":
         return
     signals = attempt["signals"].copy()
     verdict = None
     if context.verifier:
-        verdict = await verified(resources, context, question, attempt["answer"], notices)
+        answer = attempt["answer"]
+        verdict = await verified(resources, context, question, answer, notices, seconds=seconds)
         signals["verifier"] = verdict
     attempt["signals"] = signals
     try:

@@ -170,7 +170,9 @@ class Ledger:
             paid = self._paid_for(left["money"]) if name == "money" else None
             if (amount is not None and amount <= 0) or paid == 0:
                 # Not :g alone, which writes a million as 1e+06.
-                return f"the budget of {self.limits[name]:.10g} {name} is used up"
+                limit = self.limits[name]
+                what = name.removesuffix("s") if limit == 1 else name
+                return f"the budget of {limit:.10g} {what} is used up"
         return ""
 
     # -- entries ---------------------------------------------------------------------------

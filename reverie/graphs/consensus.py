@@ -17,6 +17,7 @@ from langgraph.types import Command, Overwrite, Send
 from reverie.errors import BudgetExceeded
 from reverie.graphs.budget import Entry
 from reverie.graphs.context import Context
+from reverie.graphs.outside_text import as_data
 from reverie.graphs.records import Sample
 from reverie.graphs.sample import (
     SampleTask,
@@ -141,7 +142,7 @@ async def _second_round(
     replies = {one["sample"]["branch"]: one["text"] for one in state["written"]}
     wanted = []
     for mine in voices:
-        others = [f"- {v['label']}: {v['answer']}" for v in voices if v is not mine]
+        others = [f"- {v['label']}: {as_data(v['answer'])}" for v in voices if v is not mine]
         said = {"own": replies[mine["branch"]], "others": "\n".join(others)}
         agent = _agent(mine["branch"], state["question"], step.context)
         turns = (*agent.turns, Turn(prompt="panel_discuss", values=said))

@@ -190,6 +190,7 @@ async def _plan(
     wanted: list[BranchState] = [
         {
             "question": state["question"],
+            "run_id": step.run_id,
             "started": state["started"],
             "branch": branch,
             "expert": context.experts[branch % len(context.experts)],

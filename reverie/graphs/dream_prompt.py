@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from reverie.errors import OutputInvalid
+from reverie.graphs.outside_text import as_data
 from reverie.graphs.prompt import load_prompt
 from reverie.graphs.records import DreamTriplet, Expert, Fact
 
@@ -102,7 +103,9 @@ def dream_prompt(
     """
     opener = "" if opening == "free" else _opener(question, expert)
     if facts:
-        listed = "\n".join(f"- {f['what']} -> {f['action']} -> {f['result']}" for f in facts)
+        listed = "\n".join(
+            f"- {as_data(' -> '.join((f['what'], f['action'], f['result'])))}" for f in facts
+        )
         messages = fill("dream", role=_ROLES[expert], facts=listed, question=question)
     else:
         messages = fill("dream_unaided", role=_ROLES[expert], question=question)

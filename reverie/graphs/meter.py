@@ -2,7 +2,10 @@
 
 A strategy's own state is lost when it raises, runs out of time, or goes round in circles, and with
 it the ledger entries of what it had finished. They are noted here as they are made, by run, so that
-the reason graph can charge them all the same.
+assess can charge them all the same.
+
+Model calls are noted only where no call journal knows the run, as in Studio: where one does, it has
+them, also those of ended processes (``graphs.lost``), and noting them here might charge them twice.
 """
 
 from __future__ import annotations

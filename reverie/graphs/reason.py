@@ -7,7 +7,6 @@ from typing import Literal
 
 from langgraph.errors import GraphRecursionError, NodeError, NodeTimeoutError
 from langgraph.graph import END, START, StateGraph
-from langgraph.runtime import Runtime
 from langgraph.types import Command
 
 from reverie.graphs.answer import answer
@@ -17,7 +16,6 @@ from reverie.graphs.attempt import failed, failure_of
 from reverie.graphs.context import Context
 from reverie.graphs.learn import learn
 from reverie.graphs.recall import recall
-from reverie.graphs.resources import find_resources
 from reverie.graphs.select import select
 from reverie.graphs.shape import shape, shape_failed
 from reverie.graphs.state import InputState, ReasonState
@@ -58,10 +56,11 @@ def build(
 
 
 async def _strategy_failed(
-    state: ReasonState, error: NodeError, runtime: Runtime[Context]
+    state: ReasonState,  # noqa: ARG001  # LangGraph calls handlers with the state first
+    error: NodeError,
 ) -> Command[Literal["assess"]]:
-    """A strategy that raised, or never ended: a failed attempt, like any other, and charged with
-    what it had spent.
+    """A strategy that raised, or never ended: a failed attempt, like any other, which assess
+    charges with what it had spent.
     """
     kind, message, hint = failure_of(error.error)
     if isinstance(error.error, NodeTimeoutError):
@@ -70,11 +69,7 @@ async def _strategy_failed(
     elif isinstance(error.error, GraphRecursionError):
         kind, message = "ReverieError", f"the strategy {error.node} went round in circles"
         hint = "mend its graph, or use another strategy"
-    update = {
-        "attempt": failed(error.node, kind, message, hint),
-        "ledger": find_resources(runtime.context.resources).meter.take(state["run_id"]),
-    }
-    return Command(update=update, goto="assess")
+    return Command(update={"attempt": failed(error.node, kind, message, hint)}, goto="assess")
 
 
 graph = build().compile(name=NAME).with_config(recursion_limit=RECURSION_LIMIT)

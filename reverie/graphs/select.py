@@ -20,7 +20,7 @@ from reverie.graphs.beliefs import Beliefs
 from reverie.graphs.budget import Entry, Ledger, ledger_of
 from reverie.graphs.context import Context
 from reverie.graphs.features import features_of, features_version
-from reverie.graphs.records import Belief, Choice
+from reverie.graphs.records import Attempt, Belief, Choice
 from reverie.graphs.resources import Resources, find_resources
 from reverie.graphs.state import ReasonState
 from reverie.graphs.strategies import Strategy, require_strategy
@@ -53,7 +53,7 @@ async def select(state: ReasonState, runtime: Runtime[Context]) -> Command[str]:
     ledger = ledger_of(state, context)
     seen = await _look(state, resources, context, ledger)
     choice = await asyncio.to_thread(_choose, state, context, ledger, seen)
-    reserved = _reserve(choice, len(state["attempts"]), context, ledger, seen)
+    reserved = _reserve(choice, state["attempts"], context, ledger, seen)
     runtime.stream_writer({"type": "strategy", "choice": choice})
     task = {
         "question": state["question"],
@@ -234,16 +234,36 @@ def _told(state: ReasonState, context: Context) -> _Pick | None:
 
 
 def _next_of_plan(state: ReasonState, tried: Sequence[str], open_: Sequence[str]) -> _Pick | None:
-    """The next place of the plan; None when there is none, or the budget does not pay for it."""
+    """The next place of the plan. None when there is none, when the budget does not pay for all
+    that is left of it, or something was tried out of turn: then its propensities are not those of
+    what would be done next.
+    """
     before = state.get("choice")
     if not tried or not before:
         return None
     sequence = before["sequence"]
-    coming = next((name for name in sequence if name not in tried), None)
-    if coming is None or coming not in open_:
+    left = [name for name in sequence if name not in tried]
+    if not left or not set(left) <= set(open_) or _out_of_turn(state, sequence):
         return None
+    coming = left[0]
     why = f"after {_joined(tried)}: the next of the plan {', '.join(sequence)}"
     return _Pick(coming, why, sequence, before["propensities"], entropy=before["entropy"])
+
+
+def _out_of_turn(state: ReasonState, sequence: Sequence[str]) -> bool:
+    """Whether something that the plan was drawn with was tried because it was told."""
+    choices = state.get("choices", [])
+    for number, drawn in enumerate(choices, 1):
+        names = drawn["sequence"]
+        if drawn["forced"] or list(sequence[: len(names)]) != names:
+            continue  # what was told, but not drawn, stands at the end
+        known = {choice["strategy"] for choice in choices[:number]}
+        for choice in choices[number:]:
+            if choice["forced"] and choice["strategy"] in {*names} - known:
+                return True
+            known.add(choice["strategy"])
+        break
+    return False
 
 
 def _only_one(state: ReasonState, tried: Sequence[str], open_: Sequence[str]) -> _Pick | None:
@@ -337,7 +357,7 @@ def _cost(strategy: Strategy, costs: Mapping[str, MeasuredCost]) -> tuple[float,
 
 
 def _reserve(
-    choice: Choice, number: int, context: Context, ledger: Ledger, seen: _Seen
+    choice: Choice, attempts: Sequence[Attempt], context: Context, ledger: Ledger, seen: _Seen
 ) -> list[Entry]:
     """Set aside what the attempt may spend, and write that to the choice. Where nothing is left
     there is no reservation: the strategy says what it would have needed.
@@ -349,7 +369,9 @@ def _reserve(
         tokens = left["tokens"]
     else:
         place = choice["sequence"].index(choice["strategy"])
-        coming = [choice["strategy"], *choice["sequence"][place + 1 :]]
+        tried = {attempt["strategy"] for attempt in attempts}
+        later = (name for name in choice["sequence"][place + 1 :] if name not in tried)
+        coming = [choice["strategy"], *later]
         gains = {b["strategy"]: b["mean"] for b in seen.believed(coming)}
         planned = [
             shares.Planned(name, cost, spread, gains[name] + seen.token_price * cost / 1000)
@@ -357,5 +379,5 @@ def _reserve(
             for cost, spread in [_cost(require_strategy(name), seen.costs)]
         ]
         tokens = shares.allocate(planned, left)[0] or left["tokens"]
-    choice["scope"], choice["tokens"] = f"attempt:{number}", tokens
+    choice["scope"], choice["tokens"] = f"attempt:{len(attempts)}", tokens
     return [ledger.reserve(choice["scope"], tokens, left["calls"], node="select")]

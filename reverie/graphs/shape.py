@@ -22,6 +22,7 @@ from reverie.graphs.attempt import failure_of
 from reverie.graphs.budget import Entry, Ledger, ledger_of
 from reverie.graphs.call import SMALLEST_ANSWER, CallFailed, Reply, prompt_tokens
 from reverie.graphs.context import Context
+from reverie.graphs.outside_text import as_data
 from reverie.graphs.records import Attempt, Fact
 from reverie.graphs.schema import check_document, require_schema
 from reverie.graphs.state import ReasonState
@@ -197,7 +198,9 @@ def _document(text: str, schema: Mapping[str, Any]) -> Any:
 
 
 def _listed(facts: Sequence[Fact]) -> str:
-    return "\n".join(f"Fact: {f['what']} -> {f['action']} -> {f['result']}" for f in facts)
+    return "\n".join(
+        f"Fact: {as_data(' -> '.join((f['what'], f['action'], f['result'])))}" for f in facts
+    )
 
 
 def _is_set_aside(ledger: Ledger) -> bool:

@@ -115,6 +115,7 @@ class BranchState(TypedDict):
     """What one dream is sent."""
 
     question: str
+    run_id: NotRequired[str]
     started: float
     branch: int
     expert: Expert

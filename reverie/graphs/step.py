@@ -23,7 +23,7 @@ from reverie.graphs.call_events import CallEvents
 from reverie.graphs.call_record import PromptUse, call_record
 from reverie.graphs.context import Context
 from reverie.graphs.lost import Journaled
-from reverie.graphs.records import Limits
+from reverie.graphs.records import Limits, Usage
 from reverie.graphs.resources import Resources, find_resources, resources_at_hand
 
 if TYPE_CHECKING:
@@ -205,6 +205,13 @@ class Step:
             options=options,
         )
         written = Journaled(self.resources.journal, self.run_id, name, self.scope, self.node)
+        most: Usage | None = None
+
+        async def begun(usage: Usage) -> None:
+            nonlocal most
+            await written.begun(usage)
+            most = usage
+
         try:
             reply = await call_model(
                 self.model,
@@ -213,7 +220,7 @@ class Step:
                 events=events,
                 prefill=prefill,
                 prices=self.resources.prices(self.context.model, self.context.preview),
-                begun=written.begun,
+                begun=begun,
                 **options,
             )
         except CallFailed as failure:
@@ -222,6 +229,11 @@ class Step:
                 self._charge(name, failure.usage)
                 called = record(usage=failure.usage, reply=None, error=failure.error)
                 self.write({"type": "called", "call": called})
+            raise
+        except asyncio.CancelledError:
+            # Ended from outside, as by a timer: nobody knows what it cost, only what at most.
+            if most is not None:
+                self._charge(name, most)
             raise
         await written.finished(reply.usage)
         self._charge(name, reply.usage)
@@ -232,9 +244,9 @@ class Step:
     def update(self, **changes: Any) -> dict[str, Any]:
         """The node's update: ``changes``, and what its calls cost."""
         notices = list(dict.fromkeys((*self.notices, *changes.pop("notices", ()))))
-        entries = [*self.entries, *changes.pop("ledger", ())]
-        self.resources.meter.note(self.run_id, entries)
-        return {"ledger": entries, "notices": notices, **changes}
+        others = list(changes.pop("ledger", ()))
+        self.resources.meter.note(self.run_id, others)
+        return {"ledger": [*self.entries, *others], "notices": notices, **changes}
 
     def _with_template(self, messages: Sequence[BaseMessage]) -> list[BaseMessage]:
         template = self.resources.templates.load(self.template)
@@ -243,10 +255,12 @@ class Step:
             self._prompts.append(use)
         return template.add_to(messages)
 
-    def _charge(self, name: str, usage: Any) -> None:
+    def _charge(self, name: str, usage: Usage) -> None:
         entry = self.ledger.spend(name, usage, node=self.node, scope=self.scope)
         self.entries.append(entry)
-        self.resources.meter.note(self.run_id, [entry])
+        journal = self.resources.journal
+        if journal is None or not journal.knows(self.run_id):  # else it is written down there
+            self.resources.meter.note(self.run_id, [entry])
 
 
 def attempt_failed(strategy: str) -> Callable[..., Any]:

@@ -17,6 +17,7 @@ BENCHES = {
     "overhead": "reverie.evals.bench.overhead",
     "selection": "reverie.evals.bench.selection",
     "confidence": "reverie.evals.bench.confidence",
+    "selection_real": "reverie.evals.bench.real_selection",
 }
 """Name on the command line to module."""
 

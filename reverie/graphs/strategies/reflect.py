@@ -78,7 +78,7 @@ async def _draft(state: ReflectState, runtime: Runtime[Context]) -> dict[str, An
         if earlier:
             last = earlier[-1]
             record = _record("draft", f"{last['strategy']}'s answer", last["answer"], [])
-            record["confidence"] = last["signals"]["mean"]
+            record["confidence"] = _own_confidence(last["signals"])
             draft: Draft = {"sample": record, "signals": last["signals"], "own": False}
             return step.update(draft=draft, critique="")
         _started(step, "draft", "answer")
@@ -90,7 +90,7 @@ async def _draft(state: ReflectState, runtime: Runtime[Context]) -> dict[str, An
         )
         record = _record("draft", "answer", reply.text.strip(), step.entries)
         signals = signals_of(reply.tokens)
-        record["confidence"] = signals["mean"]
+        record["confidence"] = _own_confidence(signals)
         finished(step.write, record)
         draft = {"sample": record, "signals": signals, "own": True}
         attempt = answered(NAME, record["answer"], signals)
@@ -205,8 +205,13 @@ def _revision(reply: Reply, step: Step) -> tuple[Sample, Signals]:
     text = plain_revision(reply.text)
     signals = signals_of(tokens_of(reply.tokens, text, max(0, reply.text.find(text))))
     record = _record("revise", "revision", text, step.entries)
-    record["confidence"] = signals["mean"]
+    record["confidence"] = _own_confidence(signals)
     return record, signals
+
+
+def _own_confidence(signals: Signals) -> float | None:
+    """How sure the model is of its words, which is what two answers are compared by."""
+    return raw_confidence({**signals, "verifier": None})
 
 
 async def _verify(  # noqa: PLR0917  # both answers, and what is said of them
@@ -237,7 +242,7 @@ def _compared(draft: Draft, record: Sample, signals: Signals, question: str) -> 
     old, new = draft["signals"]["verifier"], signals["verifier"]
     by = "the verifier"
     if old is None or new is None:
-        old, new = (raw_confidence({**s, "verifier": None}) for s in (draft["signals"], signals))
+        old, new = _own_confidence(draft["signals"]), _own_confidence(signals)
         by = "confidence"
     if old is None or new is None:
         return True, "revised after the critique; nothing tells how sure either answer is"

@@ -40,20 +40,20 @@ def resolve(connection: sqlite3.Connection, run_id: str) -> str:
             return str(starting[0])
         if starting:
             raise ConfigError(
-                f"Several runs begin with {wanted!r}: {', '.join(starting)}",
-                hint="Give more of the id",
+                f"several runs begin with {wanted!r}: {', '.join(starting)}",
+                hint="give more of the id",
             )
     recent = _first(
         connection, "SELECT run_id FROM runs ORDER BY created DESC, rowid DESC LIMIT 200"
     )
     if not recent:
         raise ConfigError(
-            f"There is no run {wanted!r}: no run is recorded here yet",
-            hint="Ask a question first; its run id is in the answer",
+            f"there is no run {wanted!r}: no run is recorded here yet",
+            hint="ask a question first; its run id is in the answer",
         )
     close = difflib.get_close_matches(wanted, recent, n=3)
-    named = f"Did you mean {' or '.join(close)}?" if close else f"Latest: {', '.join(recent[:3])}."
-    raise ConfigError(f"There is no run {wanted!r}", hint=named)
+    named = f"did you mean {' or '.join(close)}?" if close else f"latest: {', '.join(recent[:3])}"
+    raise ConfigError(f"there is no run {wanted!r}", hint=named)
 
 
 def recorded(connection: sqlite3.Connection, run_id: str) -> RecordedRun:

@@ -34,12 +34,12 @@ class _Attempt(NamedTuple):
 def checked(score: float, source: Source, weight: float) -> Score:
     """Raises ``ConfigError`` for what cannot be a score."""
     if not (math.isfinite(score) and 0.0 <= score <= 1.0):
-        raise ConfigError(f"A score is a number between 0 (wrong) and 1 (right), not {score}")
+        raise ConfigError(f"a score is a number between 0 (wrong) and 1 (right), not {score}")
     if not (math.isfinite(weight) and 0.0 <= weight <= 1.0):
-        raise ConfigError(f"The weight of a score is a number between 0 and 1, not {weight}")
+        raise ConfigError(f"the weight of a score is a number between 0 and 1, not {weight}")
     if source not in STRENGTH:
         known = ", ".join(STRENGTH)
-        raise ConfigError(f"A score comes from one of {known}, not from {source!r}")
+        raise ConfigError(f"a score comes from one of {known}, not from {source!r}")
     return Score(float(score), source, float(weight))
 
 
@@ -54,11 +54,16 @@ def write_score(
     attempts = _attempts(connection, run_id)
     used = next((a for a in reversed(attempts) if a.accepted), attempts[-1])
     if position is None:
+        if used.status == "failed" and score.value > 0:
+            raise ConfigError(
+                f"the run {run_id} failed: it has no answer that could be right",
+                hint="score it 0, or leave it unscored",
+            )
         meant = _meant(attempts, used, score)
     elif position in {a.position for a in attempts}:
         meant = {position: score}
     else:
-        raise ConfigError(f"The run {run_id} has no attempt {position}")
+        raise ConfigError(f"the run {run_id} has no attempt {position}")
     now = time.time()
     for attempt in attempts:
         new = meant.get(attempt.position)

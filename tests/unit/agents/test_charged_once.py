@@ -1,12 +1,10 @@
-"""What a strategy spends that breaks off is charged once: by the call journal, or without one by the
-meter.
-"""
+"""What a strategy spends that breaks off is charged once: by the journal, or else by the meter."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import aclosing
 from typing import Any
 
@@ -16,7 +14,7 @@ from langgraph.runtime import Runtime
 from langgraph.types import Send
 
 from reverie.agents.result import Result
-from reverie.errors import ConfigError, ReverieError
+from reverie.errors import ConfigError, ReverieError, RunWaiting
 from reverie.graphs import select
 from reverie.graphs.budget import total_tokens
 from reverie.graphs.context import Context
@@ -24,8 +22,17 @@ from reverie.graphs.state import StrategyState
 from reverie.graphs.step import Step
 from reverie.graphs.strategies import known_strategies, registry
 from reverie.graphs.strategies.registry import Strategy
-from tests.unit.agents.conftest import Asked
-from tests.unit.conftest import QUESTION, Say, ScriptedModel, ScriptedResources, run_graph
+from reverie.settings import Settings
+from tests.unit.agents.conftest import Asked, made
+from tests.unit.conftest import (
+    QUESTION,
+    Say,
+    ScriptedModel,
+    ScriptedResources,
+    dream_text,
+    run_graph,
+)
+
 
 @pytest.fixture
 async def odd(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Life]:
@@ -80,15 +87,14 @@ class Life:
 
 
 @pytest.fixture
-def soon_over(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def soon_over(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every strategy is cut off after a second, and the run has a lot more."""
 
-    def send(node: str, task: object, *, timeout: float) -> Send:  # noqa: ASYNC109  # LangGraph's
+    def send(node: str, task: object, *, timeout: float) -> Send:
         del timeout
         return Send(node, task, timeout=1.0)
 
     monkeypatch.setattr(select, "Send", send)
-    yield
 
 
 async def left_after_asking(asked: Asked, odd: Life) -> str:
@@ -181,6 +187,62 @@ async def test_without_a_journal_calls_that_were_cut_off_are_charged_too(
     cost = ran.of("budget")[-1]["cost"]
     assert sum(model.tokens) < total_tokens(cost["spent"]) <= cost["limits"]["tokens"]
     assert cost["left"]["calls"] == cost["limits"]["calls"] - len(model.calls)
+
+
+async def test_runs_at_the_same_time_pay_for_their_own_calls(settings: Settings) -> None:
+    """Of two reasoners on one home, as two processes are."""
+    both = [made(settings), made(settings)]
+    for one in both:
+        one.model.script = lambda call: Say(
+            dream_text(call) if call.expert and call.schema else "It falls.", logprob=-2.0
+        )
+    try:
+        for asked in both:  # loads what both need
+            await asked.reasoner.aask(QUESTION, strategy="direct")
+        results = await asyncio.gather(
+            *(a.reasoner.aask(f"{QUESTION} {n}", seed=n) for n in range(6) for a in both)
+        )
+        runs = await both[0].reasoner.aruns(100)
+    finally:
+        for asked in both:
+            await asked.reasoner.aclose()
+
+    assert len(runs) == 14
+    assert {(run.status, run.worker) for run in runs} == {("finished", "")}
+    assert sum(run.calls for run in runs) == sum(len(a.model.calls) for a in both)
+    assert sum(run.tokens for run in runs) == sum(sum(a.model.tokens) for a in both)
+    for result in results:
+        spent = result.cost["spent"]
+        assert spent["calls"] == sum(a["usage"]["calls"] for a in result.attempts)
+        assert total_tokens(spent) <= result.cost["limits"]["tokens"]
+
+
+async def test_calls_before_and_after_a_persons_word_are_charged_once(settings: Settings) -> None:
+    sent: list[str] = []
+
+    def send(text: str) -> str:
+        """Send a message."""
+        sent.append(text)
+        return "sent"
+
+    reason = settings.reason.model_copy(update={"ask_before": ("tool",)})
+    asked = made(settings.model_copy(update={"reason": reason}))
+    asked.reasoner._tools = (send,)
+    asked.model.abilities = {"tools": "none", "json_schema": True}
+    said = iter(['{"tool":"send","text":"hello"}', '{"answer":"Done."}'])
+    asked.model.script = lambda _: next(said)
+    try:
+        with pytest.raises(RunWaiting) as caught:
+            await asked.reasoner.aask("Say hello", strategy="tools")
+        assert (len(asked.model.calls), sent) == (1, [])
+        result = await asked.reasoner.areply(caught.value.run_id, {"approve": True})
+    finally:
+        await asked.reasoner.aclose()
+
+    assert (result.answer, sent) == ("Done.", ["hello"])
+    spent = result.cost["spent"]
+    assert (spent["calls"], total_tokens(spent)) == (2, sum(asked.model.tokens))
+    assert not spent["estimated"]
 
 
 async def test_what_fails_before_the_work_begins_gives_the_lease_back(

@@ -313,6 +313,20 @@ async def test_checkpoints_that_were_set_aside_mean_beginning_anew(
     assert result.cost["spent"]["calls"] == 8  # what the first four cost is still known
 
 
+async def test_damaged_calibrations_are_said_by_the_run_that_finds_them(
+    make: Make, settings: Settings
+) -> None:
+    def damage() -> None:
+        settings.home.mkdir(parents=True, exist_ok=True)
+        (settings.home / "calibration.sqlite").write_bytes(b"no database" * 1000)
+
+    await asyncio.to_thread(damage)
+    result = await make().reasoner.aask(QUESTION, strategy="direct")
+
+    said = [notice for notice in result.notices if "calibration.sqlite was damaged" in notice]
+    assert len(said) == 1
+
+
 async def test_old_runs_lose_their_checkpoints(make: Make, settings: Settings) -> None:
     asked = make(runs=settings.runs.model_copy(update={"keep": 2}))
     results = [await asked.reasoner.aask(QUESTION, strategy="direct") for _ in range(4)]

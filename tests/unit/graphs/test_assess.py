@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 from langgraph.runtime import Runtime
 
 from reverie.errors import KnowledgeUnavailable
+from reverie.graphs import assess as assessing
 from reverie.graphs.assess import assess
 from reverie.graphs.attempt import NO_SIGNALS, answered, failed
 from reverie.graphs.budget import NO_USAGE, Ledger, ledger_of, merge_entries
@@ -260,6 +262,27 @@ async def test_a_verifier_that_breaks_is_left_out(resources: ScriptedResources) 
 
 
 # -- escalating ---------------------------------------------------------------------------------
+
+
+async def test_a_verifier_does_not_outlast_the_run(
+    resources: ScriptedResources, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A slow one gets what the run has left, or a moment where that is less."""
+    monkeypatch.setattr(assessing, "_GRACE_SECONDS", 0.2)
+
+    async def slow(question: str, answer: str) -> float:
+        del question, answer
+        await asyncio.sleep(60)
+        return 1.0
+
+    resources.add_verifier("slow", slow)
+    began = time.monotonic()
+
+    ran = await run_graph(resources, strategy="direct", verifier="slow", seconds=1.0)
+
+    assert time.monotonic() - began < 10
+    assert ran.state["attempts"][0]["signals"]["verifier"] is None
+    assert any("the verifier slow did not answer" in notice for notice in ran.state["notices"])
 
 
 async def test_an_unsure_answer_is_asked_again_with_a_template(

@@ -192,6 +192,38 @@ def test_old_outcomes_count_less() -> None:
     assert moments(made)[0][0] < 0.25  # without ageing it would be about a half
 
 
+def test_ten_thousand_outcomes_and_replaced_scores_leave_no_error_behind() -> None:
+    """The sums, updated step by step, against the closed form over what is in force."""
+    memory, count = 1000, 10_050
+    made = bandit(BanditOptions(token_price=0.0, memory=memory, shift_threshold=math.inf))
+    random = np.random.default_rng(3)
+    log: list[Outcome] = []
+    seq = 0
+    for number in range(count):
+        seq += 1
+        features = (1.0, *random.normal(size=2))
+        log.append(
+            outcome(seq, "ab"[number % 2], float(random.random()), features, run=f"r{number}")
+        )
+        made.absorb([log[-1]])
+        if number % 3 == 0:  # one of the latest is scored again
+            seq += 1
+            again = max(0, number - int(random.integers(80)))
+            old = log[again]
+            log[again] = outcome(
+                seq, old.strategy, float(random.random()), old.features.tolist(), run=old.run_id
+            )
+            made.absorb([log[again]])
+
+    steps = memory // 10  # outcomes age in steps
+    weights = [math.exp(-(count // steps - (n + 1) // steps) / 10) for n in range(count)]
+    for row, name in enumerate("ab"):
+        mine = [(o, w) for o, w in zip(log, weights, strict=True) if o.strategy == name]
+        expected = ridge([o for o, _ in mine], [w for _, w in mine], X)
+        assert moments(made)[row] == pytest.approx(expected, rel=1e-6)
+    assert made.outcomes == count
+
+
 def test_scores_of_less_weight_move_less() -> None:
     full, half = bandit(), bandit()
     full.absorb([outcome(1, "a", 1.0)])

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from reverie.errors import OutputInvalid
 from reverie.graphs.dream_prompt import dream_prompt, opening_for, read_dream
+from reverie.graphs.outside_text import as_data
 from reverie.graphs.records import EXPERTS, Fact
 from reverie.models.profile import ModelProfile
 
@@ -164,7 +165,8 @@ def test_instructions_in_a_question_or_a_fact_stay_data(injected: str) -> None:
     for prompt in (asked, told):
         assert [m.type for m in prompt.messages] == [m.type for m in plain.messages]
         assert prompt.messages[:-1] == plain.messages[:-1]
-        assert injected in prompt.messages[-1].text
+    assert injected in asked.messages[-1].text
+    assert f"- {as_data(injected)} -> " in told.messages[-1].text  # on one line, which is its own
     assert asked.schema == plain.schema
     assert told.schema["properties"]["triplets"]["items"]["enum"][0][0] == injected
 

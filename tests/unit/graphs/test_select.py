@@ -46,6 +46,7 @@ async def choose(
     tried: tuple[str, ...] = (),
     question: str = "Why?",
     before: Choice | None = None,
+    choices: list[Choice] | None = None,
     planned: Planned | None = None,
     costs: dict[str, MeasuredCost] | None = None,
     sequences: list[RecalledSequence] | None = None,
@@ -62,7 +63,7 @@ async def choose(
         "planned": planned,
     }
     if before is not None:
-        state |= {"choice": before, "choices": [before]}
+        state |= {"choice": before, "choices": choices or [before]}
     command = await select(state, runtime)  # type: ignore[arg-type]  # the double
     update: Any = command.update
     sent: Any = command.goto
@@ -342,6 +343,76 @@ async def test_a_plan_that_costs_too_much_by_now_is_made_anew(
     assert choice["strategy"] == "chain_of_thought"
     assert choice["why"] == "after dream"
     assert choice["sequence"] == ["dream", "chain_of_thought"]
+
+
+async def test_where_only_one_is_left_to_choose_its_propensity_is_one(
+    resources: ScriptedResources,
+) -> None:
+    """Whatever was planned when more could be paid: the plan's own propensity would be too low."""
+    for name in ALL:
+        await teach(resources, name, 1.0, 0.0)
+    dear = {"dream": cost(5000, runs=5)}
+    plans = [(await choose(resources, seed=seed)).choice for seed in range(30)]
+    wanted = ("direct", "chain_of_thought", "dream")
+    plan = next(p for p in plans if tuple(p["sequence"]) == wanted)
+    assert plan["propensities"][1] < 0.95
+
+    told = {"tried": ("direct",), "before": plan, "costs": dear, "tokens": 4000}
+    choice = (await choose(resources, **told)).choice
+
+    assert choice["candidates"] == ["chain_of_thought"]
+    assert (choice["strategy"], choice["propensity"]) == ("chain_of_thought", 1.0)
+
+
+async def test_a_plan_whose_order_was_left_is_made_anew(resources: ScriptedResources) -> None:
+    """Of what was tried out of turn, the places behind it say nothing any more."""
+    for name in (*ALL, "reflect"):
+        await teach(resources, name, 1.0, 0.0)
+    every = (*ALL, "reflect")
+    told: dict[str, Any] = {"strategies": every, "tried": ("direct",)}
+    first = (await choose(resources, strategy="direct")).choice
+    plans = [(await choose(resources, seed=seed, **told)).choice for seed in range(40)]
+    plan = next(p for p in plans if p["sequence"][-1] == "reflect")
+    again: Planned = {"strategy": "reflect", "template": "", "why": "it was not sure"}
+    tried = ("direct", plan["strategy"])
+    reflected = (
+        await choose(
+            resources,
+            strategies=every,
+            tried=tried,
+            before=plan,
+            choices=[first, plan],
+            planned=again,
+        )
+    ).choice
+    assert (reflected["forced"], reflected["sequence"]) == (True, plan["sequence"])
+
+    last = (
+        await choose(
+            resources,
+            strategies=every,
+            tried=(*tried, "reflect"),
+            before=reflected,
+            choices=[first, plan, reflected],
+        )
+    ).choice
+
+    assert last["strategy"] == plan["sequence"][2]
+    assert last["propensity"] == 1.0  # nothing else was left, while the plan had a choice
+    assert plan["propensities"][2] < 1.0
+    assert last["sequence"] == [*tried, "reflect", last["strategy"]]
+
+
+async def test_nothing_is_set_aside_for_what_was_tried(resources: ScriptedResources) -> None:
+    plan = (await choose(resources)).choice
+    sequence = plan["sequence"]
+    again: Planned = {"strategy": sequence[1], "template": "", "why": "it was told"}
+
+    choice = (
+        await choose(resources, tried=(sequence[0], sequence[2]), before=plan, planned=again)
+    ).choice
+
+    assert choice["tokens"] == 8000
 
 
 async def test_what_worked_in_that_order_before_comes_next(resources: ScriptedResources) -> None:

@@ -96,15 +96,15 @@ async def test_a_revision_that_the_model_is_surer_of_is_kept(
 async def test_the_verdict_shows_the_numbers_that_decided(
     resources: ScriptedResources, model: ScriptedModel
 ) -> None:
-    unsure = Say(" ".join(["certain"] * 11 + ["doubtful"]), logprobs=True)
-    model.script = says(draft=unsure, critique=WRONG, revise=Say("8 legs.", logprob=-0.1))
+    signals = signals_of([("word ", -0.01)] * 40 + [("6", -3.0)] * 8)
+    assert signals["weakest"] != signals["mean"]
+    model.script = says(critique=WRONG, revise=Say("8 legs.", logprob=-0.1))
 
-    verdict = attempt_of(await reflect(resources))["verdict"]
+    verdict = (await after(resources, answered("direct", "6 legs.", signals)))["attempt"]["verdict"]
 
-    before, after_ = (c["scores"]["confidence"] for c in verdict["candidates"])
-    assert verdict["why"] == (
-        f"the revision has {after_:.2f} by confidence, the answer before {before:.2f}"
-    )
+    old, new = (c["scores"]["confidence"] for c in verdict["candidates"])
+    said = f"the revision has {new:.2f} by confidence, the answer before {old:.2f}"
+    assert verdict["why"] == said
 
 
 async def test_a_revision_that_it_is_less_sure_of_is_not(
