@@ -52,5 +52,7 @@ async def facts(
     found = await (await knowledge.facts()).similar(
         vector, limit=max(1, ground.max_facts), minimum=ground.min_similarity
     )
+    if not found:  # a failure, so that nobody takes it for an answer
+        raise ToolFailed(NOTHING)
     triplets = [match.triplet for match in found]
-    return "\n".join(f"{t.what} -> {t.action} -> {t.result}" for t in triplets) or NOTHING
+    return "\n".join(f"{t.what} -> {t.action} -> {t.result}" for t in triplets)

@@ -17,8 +17,9 @@ async def test_it_finds_facts_by_meaning(resources: ScriptedResources) -> None:
     assert "a ball -> you drop a ball -> it falls when dropped" in found.splitlines()
 
 
-async def test_nothing_found_is_said(resources: ScriptedResources) -> None:
-    assert await FACTS_TOOL.call({"query": "zebra"}, resources) == ("nothing is known about that")
+async def test_nothing_found_is_a_failure_and_no_answer(resources: ScriptedResources) -> None:
+    with pytest.raises(ToolFailed, match="nothing is known about that"):
+        await FACTS_TOOL.call({"query": "zebra"}, resources)
 
 
 @pytest.mark.parametrize("query", ["", "  ", "x" * 1001])
