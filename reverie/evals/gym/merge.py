@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 from reverie.errors import ConfigError, ModelUnavailable
@@ -35,14 +36,17 @@ def _merge(base: Path, adapter: Path, into: Path) -> None:
 
     # In float32: the sum of base and update is rounded once, at the end.
     model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32, local_files_only=True)
-    try:
-        merged = PeftModel.from_pretrained(model, str(adapter)).merge_and_unload()
-    except (ValueError, RuntimeError, OSError) as error:
-        raise ModelUnavailable(
-            f"the adapter in {adapter} does not fit the packaged model: {error}",
-            hint="it has to be trained on SmolLM2-135M-Instruct",
-        ) from error
-    merged.to(torch.bfloat16).save_pretrained(into)
+    with warnings.catch_warnings():
+        # peft and transformers read a property that transformers itself has renamed.
+        warnings.filterwarnings("ignore", ".*is_gradient_checkpointing", FutureWarning)
+        try:
+            merged = PeftModel.from_pretrained(model, str(adapter)).merge_and_unload()
+        except (ValueError, RuntimeError, OSError) as error:
+            raise ModelUnavailable(
+                f"the adapter in {adapter} does not fit the packaged model: {error}",
+                hint="it has to be trained on SmolLM2-135M-Instruct",
+            ) from error
+        merged.to(torch.bfloat16).save_pretrained(into)
     AutoTokenizer.from_pretrained(base, local_files_only=True).save_pretrained(into)
 
 
