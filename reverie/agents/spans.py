@@ -245,8 +245,9 @@ def _provider() -> TracerProvider:
     from opentelemetry.sdk.trace import TracerProvider as SdkProvider
     from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
-    # OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES win over the name given here.
-    resource = Resource.create({"service.name": "reverie"}).merge(Resource.create())
+    told = os.environ.get("OTEL_RESOURCE_ATTRIBUTES", "")
+    named = "OTEL_SERVICE_NAME" in os.environ or "service.name=" in told
+    resource = Resource.create({} if named else {"service.name": "reverie"})
     own = SdkProvider(resource=resource)
     # A collector that is gone should not hold a program up for long when it ends.
     given = "OTEL_EXPORTER_OTLP_TIMEOUT" in os.environ
