@@ -97,13 +97,14 @@ def grants(calls: Sequence[Call], ledger: Ledger) -> list[Entry]:
     pays, and the branch may find that nothing is left for another call: then it fails, and the
     budget holds.
     """
-    entries: list[Entry] = []
+    # What was granted at an earlier resume is spoken for, before anything new is.
+    granted = {_id(c): entry_of(c, c.granted) for c in calls if c.granted is not None}
+    ledger = ledger.plus(*granted.values())
     for call in calls:
-        scope = _paying(call, ledger) if call.granted is None else call.granted
-        entry = entry_of(call, scope)
-        entries.append(entry)
-        ledger = ledger.plus(entry)
-    return entries
+        if call.granted is None:
+            entry = granted[_id(call)] = entry_of(call, _paying(call, ledger))
+            ledger = ledger.plus(entry)
+    return [granted[_id(call)] for call in calls]
 
 
 def _paying(call: Call, ledger: Ledger) -> str:

@@ -92,6 +92,15 @@ def test_what_is_free_is_granted_only_once() -> None:
     assert [entry["scope"] for entry in entries] == ["", "s"]
 
 
+def test_what_was_granted_before_is_spoken_for_whatever_the_order() -> None:
+    ledger = reserved(("s", 850, 2, ""))  # 150 tokens are free: enough for one lost call
+    earlier, later = call("b", granted=""), call("a")
+
+    for calls in ([later, earlier], [earlier, later]):
+        scopes = {entry["id"]: entry["scope"] for entry in grants(calls, ledger)}
+        assert scopes == {"lost:b#0": "", "lost:a#0": "s"}
+
+
 def test_a_grant_stays_as_it_was_decided() -> None:
     [entry] = grants([call("a", granted="t")], reserved(("s", 100, 1, "")))
     assert entry["scope"] == "t"
