@@ -26,6 +26,7 @@ from reverie.settings import Settings
 from tests.unit.agents.conftest import Asked, made
 from tests.unit.conftest import (
     QUESTION,
+    Call,
     Say,
     ScriptedModel,
     ScriptedResources,
@@ -171,8 +172,13 @@ async def test_without_a_journal_calls_that_were_cut_off_are_charged_too(
     strategy: str, resources: ScriptedResources, model: ScriptedModel
 ) -> None:
     """As in Studio, where a thread has another id than the run."""
-    began = time.monotonic()
-    model.script = lambda _: Say("one two", delay=60.0 if time.monotonic() < began + 0.9 else 0.0)
+    first: list[float] = []
+
+    def hangs_at_first(_: Call) -> Say:
+        first.append(time.monotonic())
+        return Say("one two", delay=60.0 if first[-1] < first[0] + 0.9 else 0.0)
+
+    model.script = hangs_at_first
 
     ran = await run_graph(
         resources, strategies=("direct", strategy), thread="another", augment_below=0.0
