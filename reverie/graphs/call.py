@@ -29,6 +29,8 @@ SMALLEST_ANSWER = 16
 
 _COUNTING_SECONDS = 2.0
 """How long to wait for a count of what was written; it is estimated otherwise."""
+_SECONDS_TO_COUNT = 1.0
+"""A server that takes longer to count a prompt is to blame; with less than that, the budget is."""
 _CHARACTERS_PER_TOKEN = 2
 """At least, so that what cannot be counted is estimated too high rather than too low."""
 
@@ -342,7 +344,11 @@ def _patience(seconds: float) -> float:
     return max(seconds - 0.25, 0.9 * seconds)
 
 
-def _uncounted(model: ChatModel, left: Limits) -> ModelUnavailable:
+def _uncounted(model: ChatModel, left: Limits) -> ReverieError:
+    if left["seconds"] < _SECONDS_TO_COUNT:
+        return BudgetExceeded(
+            f"the {left['seconds']:.2g} s left are too few for a model call", hint="raise --seconds"
+        )
     return ModelUnavailable(
         f"the server of the model {model.reverie_profile.name} did not count the prompt within "
         f"{left['seconds']:.1f} s",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -294,6 +295,24 @@ class Obedient(ScriptedModel):
                 error = "http://a/v1 did not finish within 0.5 s"
                 raise ModelUnavailable(error, transient=True) from None
             yield chunk
+
+
+@pytest.mark.parametrize(
+    ("seconds", "error", "said"),
+    [(0.05, BudgetExceeded, "too few for a model call"), (1.1, ModelUnavailable, "did not count")],
+)
+async def test_a_prompt_not_counted_in_time_is_laid_to_whoever_is_to_blame(
+    seconds: float, error: type[Exception], said: str
+) -> None:
+    class Slow(ScriptedModel):
+        def count_tokens(self, messages: Any, prefill: str = "") -> int:
+            time.sleep(1.2)
+            return super().count_tokens(messages, prefill)
+
+    failed = await refused(Slow(script=lambda _: Say("never")), left(seconds=seconds))
+
+    assert isinstance(failed.error, error)
+    assert said in str(failed.error)
 
 
 async def test_a_server_that_sends_nothing_in_time_is_named() -> None:
