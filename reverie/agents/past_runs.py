@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from importlib.metadata import version
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 VERSION: Final = version("reverie")  # here, not in a run: it reads files
 
 
-class PastRuns:
+class PastRuns(ABC):
     """The part of the Reasoner that works on runs by their id."""
 
     # -- going on --------------------------------------------------------------------------
@@ -40,7 +41,7 @@ class PastRuns:
         attempt again. An unambiguous beginning of the id will do. Raises RunUnavailable, also when
         another process works on the run.
         """
-        from reverie.agents.resume import NO_REPLY, resumed
+        from reverie.agents.resume import NO_REPLY, resumed, stored_result
 
         runs = await self._runs()
         run = await runs.store.registry.find(run_id)
@@ -54,7 +55,7 @@ class PastRuns:
             run = await runs.store.registry.find(run.run_id)
         elif "reply" in reply:
             raise ConfigError(f"the run {run.run_id} waits for no reply: it is {run.status}")
-        yield Result.model_validate(run.result)
+        yield stored_result(run)
 
     async def aresume(self, run_id: str) -> Result:
         """``astream_resume`` to its end. Raises RunWaiting when a person is asked."""
@@ -171,20 +172,20 @@ class PastRuns:
 
     # -- what the reasoner adds ------------------------------------------------------------
 
-    async def _runs(self) -> Runs:
-        raise NotImplementedError
+    @abstractmethod
+    async def _runs(self) -> Runs: ...
 
-    def _stream(self, runs: Runs, work: Work) -> AsyncGenerator[Event | Result, None]:
-        raise NotImplementedError
+    @abstractmethod
+    def _stream(self, runs: Runs, work: Work) -> AsyncGenerator[Event | Result, None]: ...
 
-    def _equipped(self) -> Resources:
-        raise NotImplementedError
+    @abstractmethod
+    def _equipped(self) -> Resources: ...
 
-    def _seed(self, seed: int | None) -> int:
-        raise NotImplementedError
+    @abstractmethod
+    def _seed(self, seed: int | None) -> int: ...
 
-    def _loop(self) -> BlockingPortal:
-        raise NotImplementedError
+    @abstractmethod
+    def _loop(self) -> BlockingPortal: ...
 
 
 async def last_of(items: AsyncGenerator[Event | Result[T], None]) -> Result[T]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 
 from pydantic import ValidationError
 
+from reverie.agents.result import Result
 from reverie.agents.runs import STATE_SCHEMA, Runs, Work, thread
 from reverie.errors import ConfigError, RunUnavailable, RunWaiting
 
@@ -67,6 +68,18 @@ def context_of(run: RunRecord, resources: Resources) -> Context:
     except ValidationError as error:
         raise _older(run, f"{error.error_count()} of its settings are unknown") from error
     return context.model_copy(update={"resources": resources.key, "paused": run.paused})
+
+
+def stored_result(run: RunRecord) -> Result:
+    """What a finished run came to. Raises RunUnavailable when its form is another version's."""
+    try:
+        return Result.model_validate(run.result)
+    except ValidationError as error:
+        raise RunUnavailable(
+            f"the result of the run {run.run_id} was written by Reverie {run.version} and cannot "
+            f"be read by this one: {error.error_count()} of its fields are unknown or missing",
+            hint=f"read it with Reverie {run.version}, or ask the question anew",
+        ) from error
 
 
 def require_schema(run: RunRecord) -> None:

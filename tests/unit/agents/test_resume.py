@@ -264,6 +264,17 @@ async def test_an_older_state_schema_is_said(make: Make, settings: Settings) -> 
         await make().reasoner.areplay(run_id, from_="select")
 
 
+async def test_a_finished_result_of_another_form_is_said(make: Make, settings: Settings) -> None:
+    done = await make().reasoner.aask(QUESTION, strategy="direct")
+    assert (await make().reasoner.aresume(done.run_id)).answer == done.answer
+    other = "UPDATE runs SET version = '0.0.9', result = json_remove(result, '$.seed')"
+    await asyncio.to_thread(change, settings.home, other)
+
+    with pytest.raises(RunUnavailable, match=r"written by Reverie 0\.0\.9") as caught:
+        await make().reasoner.aresume(done.run_id)
+    assert "ask the question anew" in caught.value.hint
+
+
 async def test_a_checkpoint_that_lacks_keys_is_said(make: Make, settings: Settings) -> None:
     """Made by hand: what a graph without memories and attempts would have written."""
     asked = make(stuck(2))
