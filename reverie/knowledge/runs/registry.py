@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import difflib
 import json
 import time
 import uuid
@@ -11,8 +10,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
-from reverie.errors import ConfigError, RunUnavailable
+from reverie.errors import RunUnavailable
 from reverie.knowledge.database import storable
+from reverie.knowledge.run_ids import resolve_run_id
 from reverie.knowledge.runs.process import Process, this_process
 from reverie.knowledge.runs.run import RunRecord, RunStatus
 
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 LEASE_SECONDS: Final = 30.0
 """After this long without a sign of life a run may be taken over, whoever holds it."""
 
-_PREFIX: Final = 4
 _PREVIEW: Final = 200
 _COLUMNS: Final = (
     "runs.run_id, question, context, status, durability, resumable, version, state_schema, "
@@ -147,7 +146,7 @@ class RunRegistry:
     def _acquire(self, run_id: str) -> tuple[str, RunRecord]:
         now = time.time()
         with self._database.writing() as connection:
-            run = _recorded(connection, _resolve(connection, run_id))
+            run = _recorded(connection, resolve_run_id(connection, run_id))
             if run.worker:
                 raise RunUnavailable(
                     f"the run {run.run_id} is being worked on by {run.worker}",
@@ -194,7 +193,7 @@ class RunRegistry:
 
     def _find(self, run_id: str) -> RunRecord:
         with self._database.reading() as connection:
-            return _recorded(connection, _resolve(connection, run_id))
+            return _recorded(connection, resolve_run_id(connection, run_id))
 
     def _recent(self, limit: int) -> list[RunRecord]:
         with self._database.reading() as connection:
@@ -267,37 +266,6 @@ def _json(value: Mapping[str, Any] | None) -> str | None:
 
 def _loaded(text: str | None) -> Any:
     return None if text is None else json.loads(text)
-
-
-def _resolve(connection: sqlite3.Connection, run_id: str) -> str:
-    """The full id that ``run_id`` names. Raises ``ConfigError`` when it names none or several."""
-    wanted = run_id.strip()
-    if _first(connection, "SELECT run_id FROM runs WHERE run_id = ?", wanted):
-        return wanted
-    if len(wanted) >= _PREFIX:
-        # substr, not LIKE: an id may hold % or _.
-        starting = _first(
-            connection,
-            "SELECT run_id FROM runs WHERE substr(run_id, 1, length(?1)) = ?1 "
-            "ORDER BY created DESC LIMIT 6",
-            wanted,
-        )
-        if len(starting) == 1:
-            return starting[0]
-        if starting:
-            raise ConfigError(
-                f"several runs begin with {wanted!r}: {', '.join(starting)}",
-                hint="give more of the id",
-            )
-    recent = _first(connection, "SELECT run_id FROM runs ORDER BY created DESC LIMIT 200")
-    if not recent:
-        raise ConfigError(
-            f"there is no run {wanted!r}: no run is recorded here yet",
-            hint="ask a question first; reverie runs lists the runs",
-        )
-    close = difflib.get_close_matches(wanted, recent, n=3)
-    named = f"did you mean {' or '.join(close)}?" if close else f"latest: {', '.join(recent[:3])}"
-    raise ConfigError(f"there is no run {wanted!r}", hint=named)
 
 
 def _first(connection: sqlite3.Connection, query: str, *values: Any) -> list[str]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 from reverie.errors import ConfigError, KnowledgeUnavailable
 from reverie.knowledge.database import Database, open_database
+from reverie.knowledge.run_ids import resolve_run_id
 from reverie.knowledge.strategies import clusters, lookup, statistics
 from reverie.knowledge.strategies.chroma import INDEX_FROM, TaskIndex
 from reverie.knowledge.strategies.history import MINIMUM_SIMILARITY, History, recalled
@@ -206,7 +207,7 @@ class StrategyMemory:
 
     async def find(self, run_id: str) -> RecordedRun:
         """One run, by its id or an unambiguous beginning of it. Raises ``ConfigError``."""
-        return await self._read(lambda c: lookup.recorded(c, lookup.resolve(c, run_id)))
+        return await self._read(lambda c: lookup.recorded(c, resolve_run_id(c, run_id)))
 
     async def close(self) -> None:
         """Closes the file; a second call does nothing."""
@@ -286,7 +287,7 @@ class StrategyMemory:
 
     def _score(self, run_id: str, score: Score, position: int | None) -> RecordedRun:
         with self._database.writing() as connection:
-            found = lookup.resolve(connection, run_id)
+            found = resolve_run_id(connection, run_id)
             write_score(connection, found, score, position)
             return lookup.recorded(connection, found)
 
