@@ -20,7 +20,7 @@ from reverie.graphs.context import Context
 from reverie.graphs.records import Attempt, Choice, Dream
 from reverie.graphs.resources import Resources, find_resources
 from reverie.graphs.state import ReasonState
-from reverie.knowledge.graph.store import Triplet, embedding_text
+from reverie.knowledge.graph.triplet import Triplet, embedding_text
 from reverie.knowledge.strategies import Run, StrategyMemory, Trial
 
 

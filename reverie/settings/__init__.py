@@ -1,5 +1,12 @@
 """One typed Settings: defaults < YAML file < environment (``REVERIE_...``) < command line."""
 
+from reverie.settings.knowledge import (
+    ChromaSettings,
+    IngestSettings,
+    MemorySettings,
+    Neo4jSettings,
+    SearchSettings,
+)
 from reverie.settings.layers import Option
 from reverie.settings.load import Loaded, load_settings
 from reverie.settings.schema import (
@@ -20,15 +27,20 @@ from reverie.settings.schema import (
 __all__ = [
     "BackendSettings",
     "BudgetSettings",
+    "ChromaSettings",
     "DreamSettings",
     "EmbedderSettings",
     "GroundSettings",
+    "IngestSettings",
     "Loaded",
+    "MemorySettings",
     "ModelSettings",
+    "Neo4jSettings",
     "Option",
     "PreviewSettings",
     "ReasonSettings",
     "RuntimeSettings",
+    "SearchSettings",
     "ServerSettings",
     "Settings",
     "VllmSettings",

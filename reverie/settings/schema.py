@@ -16,6 +16,13 @@ from platformdirs import user_data_path
 from pydantic import AfterValidator, Field, field_serializer, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from reverie.settings.knowledge import (
+    ChromaSettings,
+    IngestSettings,
+    MemorySettings,
+    Neo4jSettings,
+    SearchSettings,
+)
 from reverie.settings.section import Section, listed
 from reverie.settings.values import (
     MOST_SECONDS,
@@ -388,6 +395,11 @@ class Settings(BaseSettings):
     trace: TraceSettings = TraceSettings()
     dream: DreamSettings = DreamSettings()
     ground: GroundSettings = GroundSettings()
+    neo4j: Neo4jSettings = Neo4jSettings()
+    chroma: ChromaSettings = ChromaSettings()
+    ingest: IngestSettings = IngestSettings()
+    search: SearchSettings = SearchSettings()
+    memory: MemorySettings = MemorySettings()
 
     @property
     def models_folder(self) -> Path:

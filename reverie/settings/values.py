@@ -81,6 +81,28 @@ def _proxy(address: str) -> str:
     return address
 
 
+def _server(address: str, schemes: tuple[str, ...], example: str) -> str:
+    try:
+        parts = urlsplit(address)
+        named = parts.scheme in schemes and bool(parts.hostname) and parts.port != 0
+    except ValueError as error:
+        raise ValueError(f"is not a valid address: {error}") from error
+    if not named:
+        raise ValueError(f"must be the address of a server, as in {example}")
+    if parts.username is not None or parts.password is not None:
+        raise ValueError("must not hold a user name or password; they have settings of their own")
+    return address
+
+
+def _http(address: str) -> str:
+    return _server(address, ("http", "https"), "http://127.0.0.1:8000").rstrip("/")
+
+
+def _neo4j(address: str) -> str:
+    schemes = tuple(scheme + tls for scheme in ("neo4j", "bolt") for tls in ("", "+s", "+ssc"))
+    return _server(address, schemes, "neo4j://127.0.0.1:7687")
+
+
 def _headers(headers: dict[str, SecretStr]) -> dict[str, SecretStr]:
     for name, value in headers.items():
         if not _HEADER_NAME.fullmatch(name):
@@ -107,3 +129,5 @@ Name = Annotated[str, Field(min_length=1, max_length=200)]
 Key = Annotated[SecretStr, AfterValidator(_key)]
 Headers = Annotated[dict[str, SecretStr], AfterValidator(_headers)]
 Proxy = Annotated[str, AfterValidator(_proxy)]
+ServerAddress = Annotated[str, AfterValidator(_http)]
+Neo4jAddress = Annotated[str, AfterValidator(_neo4j)]

@@ -24,7 +24,7 @@ from reverie.graphs.context import Context
 from reverie.graphs.reason import RECURSION_LIMIT, build
 from reverie.graphs.resources import Resources
 from reverie.knowledge.graph import GraphStore, SqliteGraph
-from reverie.knowledge.graph.store import Triplet, embedding_text
+from reverie.knowledge.graph.triplet import Triplet, embedding_text
 from reverie.models.chat_model import ChatModel
 from reverie.models.profile import ModelProfile
 from reverie.settings import Settings

@@ -131,6 +131,9 @@ def test_every_key_can_be_set_by_its_variable() -> None:
     special |= {"reason.answer_tokens": "8", "reason.thought_tokens": "8", "learn.memory": "10"}
     special |= {"reason.samples": "2", "reason.best_of": "2", "reason.agents": "2"}
     special |= {"runs.durability": "exit", "model.device": "cuda"}
+    special |= {"neo4j.uri": "bolt://db:7687", "chroma.url": "http://db:8000"}
+    special |= {"chroma.headers": '{"X-Team": "blue"}', "ingest.extract": "nothing"}
+    special |= {"ingest.chunk_tokens": "16"}
 
     for key in fields():
         loaded = load(None, None, **{variable(key): special.get(key, "1")})

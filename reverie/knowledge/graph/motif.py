@@ -9,7 +9,8 @@ from collections.abc import Callable
 from importlib import resources
 from typing import Final
 
-from reverie.knowledge.graph.store import GraphStore, Triplet, embedding_text
+from reverie.knowledge.graph.store import GraphStore
+from reverie.knowledge.graph.triplet import Triplet, embedding_text
 from reverie.models.embedder import Embedder
 
 MOTIF_SOURCE: Final = "motif"

@@ -13,13 +13,15 @@ import sqlite3
 import time
 import unicodedata
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from reverie.errors import ConfigError, KnowledgeUnavailable
 from reverie.knowledge.database import Database, Schema, open_database, storable
-from reverie.knowledge.graph.store import Match, Neighbour, Status, Triplet
+from reverie.knowledge.graph.records import Status
+from reverie.knowledge.graph.store import Match
+from reverie.knowledge.graph.triplet import Triplet
 from reverie.knowledge.graph.vectors import VectorCache, checked
 
 if TYPE_CHECKING:
@@ -79,6 +81,13 @@ GRAPH_SCHEMA: Final = Schema(
         """,
     ),
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Neighbour:
+    id: str
+    triplet: Triplet
+    hops: int
 
 
 class SqliteGraph:

@@ -9,7 +9,7 @@ import pytest
 from reverie.graphs.context import Context
 from reverie.graphs.ground import facts_for_branch, find_facts
 from reverie.graphs.records import Fact
-from reverie.knowledge.graph.store import Triplet
+from reverie.knowledge.graph.triplet import Triplet
 from reverie.settings import Settings
 from tests.unit.conftest import ScriptedResources
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from reverie.errors import BudgetExceeded, ConfigError, ModelUnavailable, OutputInvalid
 from reverie.graphs.budget import total_tokens
 from reverie.graphs.schema import check_document, require_schema
-from reverie.knowledge.graph.store import Triplet
+from reverie.knowledge.graph.triplet import Triplet
 from tests.unit.conftest import (
     Call,
     Ran,

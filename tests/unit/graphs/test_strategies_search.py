@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from reverie.errors import ModelUnavailable
-from reverie.knowledge.graph.store import Triplet
+from reverie.knowledge.graph.triplet import Triplet
 from tests.unit.conftest import QUESTION, Call, Say, ScriptedModel, ScriptedResources
 from tests.unit.graphs.one_strategy import run_strategy
 

@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 
 from reverie.errors import ConfigError, KnowledgeUnavailable
 from reverie.knowledge.graph.sqlite import SqliteGraph, node_name
-from reverie.knowledge.graph.store import GraphStore, Triplet
+from reverie.knowledge.graph.store import GraphStore
+from reverie.knowledge.graph.triplet import Triplet
 
 D = 8
 DROP = Triplet("a ball", "is dropped", "it falls", source="book")

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from reverie.knowledge.graph import motif
 from reverie.knowledge.graph.motif import seed
 from reverie.knowledge.graph.sqlite import SqliteGraph
-from reverie.knowledge.graph.store import Triplet, embedding_text
+from reverie.knowledge.graph.triplet import Triplet, embedding_text
 
 LINES = (
     resources.files("reverie.knowledge.graph")
