@@ -90,6 +90,10 @@ class KnowledgeUnavailable(ReverieError):
     """A store of knowledge or of runs cannot be opened, read or written."""
 
 
+class DocumentUnreadable(ReverieError):
+    """A document cannot be read: it is no text, too large, damaged or gone. Others still can."""
+
+
 class OutputInvalid(ReverieError):
     """A model's output does not have the form it was asked for, even after repair."""
 
