@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from reverie.graphs.beliefs import Beliefs
     from reverie.knowledge.calibration import Calibrations
+    from reverie.knowledge.episodes import EpisodicMemory
     from reverie.knowledge.graph import GraphStore
     from reverie.knowledge.runs import CallJournal
     from reverie.knowledge.strategies import StrategyMemory
@@ -72,6 +73,7 @@ class Resources:
         self._facts = _Once(self._open_facts)
         self._memory = _Once(self._open_memory)
         self._calibrations = _Once(self._open_calibrations)
+        self._episodes = _Once(self._open_episodes)
         self._prompts: PromptBook | None = None
         self._templates: TemplateBook | None = None
         self._verifiers: dict[str, Verifier] = {}
@@ -203,9 +205,13 @@ class Resources:
         """What confidence was calibrated to."""
         return await self._calibrations.get()
 
+    async def episodes(self) -> EpisodicMemory:
+        """What was learnt, and when."""
+        return await self._episodes.get()
+
     async def close(self) -> None:
         """Close the stores, and connections to model servers. Models end with their last user."""
-        for once in (self._facts, self._memory, self._calibrations):
+        for once in (self._facts, self._memory, self._calibrations, self._episodes):
             store = once.taken()
             if store is not None:
                 await store.close()
@@ -278,6 +284,19 @@ class Resources:
         calibrations = await Calibrations.open(self.settings.home / "calibration.sqlite")
         self._notices.extend(calibrations.notices)
         return calibrations
+
+    async def _open_episodes(self) -> EpisodicMemory:
+        from reverie.knowledge.episodes import EpisodicMemory
+
+        kept = self.settings.memory
+        episodes = await EpisodicMemory.open(
+            self.settings.home / "memories.sqlite",
+            await self.embedder(),
+            half_life_days=kept.half_life_days,
+            most=kept.most,
+        )
+        self._notices.extend(episodes.notices)
+        return episodes
 
 
 class _Once(Generic[T]):

@@ -64,6 +64,18 @@ class Database:
             self._writes += 1
             yield connection
 
+    @contextlib.contextmanager
+    def exclusive(self) -> Iterator[sqlite3.Connection]:
+        """The connection outside of any transaction, for what SQLite runs only there (VACUUM).
+        Raises ``KnowledgeUnavailable``.
+        """
+        with self._lock:
+            if self._closed:
+                raise KnowledgeUnavailable(f"{self.path} is closed", hint="Open the store again")
+            with translated(self.path):
+                self._writes += 1
+                yield self._connection
+
     def revision(self, connection: sqlite3.Connection) -> tuple[int, int]:
         """Changes whenever the file was written, by this connection or by any other one."""
         (version,) = connection.execute("PRAGMA data_version").fetchone()
