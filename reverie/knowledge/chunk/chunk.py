@@ -28,7 +28,7 @@ class Chunk:
     name: str = ""
     """Of code the qualified name, ``Class.method``; of a section its heading."""
     headings: Sequence[str] = ()
-    """What it stands under, outermost first."""
+    """What it stands under, outermost first; of a section the last is its own heading."""
     docstring: str = ""
     embedding_text: str = ""
     """What is embedded and searched by words: the text, with what says where it stands."""

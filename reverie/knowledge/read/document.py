@@ -21,6 +21,7 @@ class SourceDocument:
     """As it is named everywhere: absolute, with / between its parts; or an address."""
     media: Media
     text: str
+    """Its lines end in a line feed, and nothing else ends one."""
     language: str = ""
     """Of code: "python", "javascript", "typescript", "go", "rust", "java", "c"."""
     title: str = ""
@@ -30,10 +31,14 @@ class SourceDocument:
     """For every line of ``text`` its page (from 1), of a PDF."""
     notices: Sequence[str] = ()
     """What was odd about it, such as bytes that are no text."""
+    record: str = ""
+    """Of a file of many records, which one it is: its id, or what tells it from others with the
+    same text. Empty where nothing has to.
+    """
 
     def span(self, first: int, last: int) -> Span:
         """Where lines ``first`` to ``last`` of ``text`` (from 1) stand in the file."""
+        page = None if self.pages is None else self.pages[first - 1]
         if self.lines is not None:
             first, last = self.lines[first - 1], self.lines[last - 1]
-        page = None if self.pages is None else self.pages[first - 1]
         return Span(self.path, min(first, last), max(first, last), page)
