@@ -19,6 +19,9 @@ from reverie.settings import load_settings
 
 _UNIT = Path(__file__).parent / "unit"
 
+# Suites that test modules inherit; their asserts explain themselves too.
+pytest.register_assert_rewrite("tests.contract")
+
 
 def _is_unit(item: pytest.Item) -> bool:
     return item.path.is_relative_to(_UNIT)

@@ -17,11 +17,14 @@ from reverie.graphs.acceptance import best_attempt
 from reverie.graphs.budget import ledger_of
 from reverie.graphs.confidence import model_of, recalibrate
 from reverie.graphs.context import Context
-from reverie.graphs.records import Attempt, Choice, Dream
+from reverie.graphs.records import Attempt, Choice, Dream, sop_key
 from reverie.graphs.resources import Resources, find_resources
 from reverie.graphs.state import ReasonState
-from reverie.knowledge.graph.triplet import Triplet, embedding_text
+from reverie.knowledge.graph.triplet import Triplet, embedding_text, triplet_batch
 from reverie.knowledge.strategies import Run, StrategyMemory, Trial
+
+_UNJUDGED = 0.5
+"""How important an answer is that nothing has judged."""
 
 
 async def learn(state: ReasonState, runtime: Runtime[Context]) -> dict[str, Any]:
@@ -36,6 +39,7 @@ async def learn(state: ReasonState, runtime: Runtime[Context]) -> dict[str, Any]
     try:
         await record_run(state, resources, context)
         await _keep_hypotheses(state, resources, context)
+        await _remember_answer(state, resources)
     except KnowledgeUnavailable as error:
         notices.append(f"this run was not stored, so it cannot be scored: {error}")
     for notice in notices:
@@ -164,6 +168,7 @@ def _trial(attempt: Attempt, choice: Choice, *, model: str, accepted: bool) -> T
         accepted=accepted,
         model=model,
         error=attempt["error_type"],
+        sop=sop_key(attempt),
     )
 
 
@@ -189,7 +194,23 @@ async def _keep_hypotheses(state: ReasonState, resources: Resources, context: Co
     if dreamed:
         embedder = await resources.embedder()
         vectors = await embedder.embed([embedding_text(t) for t in dreamed])
-        await (await resources.facts()).upsert(dreamed, vectors)
+        await (await resources.facts()).write(triplet_batch(dreamed, vectors))
+
+
+async def _remember_answer(state: ReasonState, resources: Resources) -> None:
+    """The question and its answer, as important as the answer was good, where that is known."""
+    answer = _partial(state).get("answer") or {}
+    if not resources.settings.memory.remember_runs or not answer.get("text"):
+        return
+    same = [a for a in state["attempts"] if a["answer"] == answer["text"]]
+    verdicts = [attempt["signals"]["verifier"] for attempt in same]
+    known = [verdict for verdict in verdicts if verdict is not None]
+    await (await resources.episodes()).remember(
+        f"{state['question']}\n{answer['text']}",
+        kind="run",
+        source=state["run_id"],
+        importance=max(known) if known else _UNJUDGED,
+    )
 
 
 def _dreamer(dream: Dream, context: Context) -> str:

@@ -247,7 +247,8 @@ def _statements(script: str) -> Iterator[str]:
 
 
 def _is_damage(error: sqlite3.DatabaseError) -> bool:
-    if isinstance(error, _Damaged):
+    # Bytes that are no text, which quick_check does not look at; the sqlite3 module found them.
+    if isinstance(error, _Damaged) or "Could not decode to UTF-8" in str(error):
         return True
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     return code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)

@@ -24,7 +24,7 @@ from reverie.graphs.context import Context
 from reverie.graphs.reason import RECURSION_LIMIT, build
 from reverie.graphs.resources import Resources
 from reverie.knowledge.graph import GraphStore, SqliteGraph
-from reverie.knowledge.graph.triplet import Triplet, embedding_text
+from reverie.knowledge.graph.triplet import Triplet, embedding_text, triplet_batch
 from reverie.models.chat_model import ChatModel
 from reverie.models.profile import ModelProfile
 from reverie.settings import Settings
@@ -239,7 +239,7 @@ class ScriptedResources(Resources):
         store = await SqliteGraph.open(path, embedder="hashed words", dimension=64)
         if self.stored:
             vectors = await self.hashed.embed([embedding_text(t) for t in self.stored])
-            await store.upsert(self.stored, vectors)
+            await store.write(triplet_batch(self.stored, vectors))
         return store
 
 

@@ -1,4 +1,6 @@
-"""The graph store: causal steps (what, action, result) with provenance, found by meaning."""
+"""The graph store: things and what is said of them, with provenance, found along edges, by words
+and by meaning.
+"""
 
 from reverie.knowledge.graph.motif import seed
 from reverie.knowledge.graph.sqlite import SqliteGraph

@@ -10,7 +10,7 @@ from importlib import resources
 from typing import Final
 
 from reverie.knowledge.graph.store import GraphStore
-from reverie.knowledge.graph.triplet import Triplet, embedding_text
+from reverie.knowledge.graph.triplet import Triplet, embedding_text, triplet_batch
 from reverie.models.embedder import Embedder
 
 MOTIF_SOURCE: Final = "motif"
@@ -44,7 +44,8 @@ async def seed(
         blocks.append(await embedder.embed([embedding_text(t) for t in some]))
         if progress is not None:
             progress(start + len(some), len(triplets))
-    return await store.replace_source(MOTIF_SOURCE, version, triplets, np.concatenate(blocks))
+    batch = triplet_batch(triplets, np.concatenate(blocks))
+    return await store.replace_source(MOTIF_SOURCE, version, batch)
 
 
 def _packaged() -> tuple[list[Triplet], str]:

@@ -114,6 +114,10 @@ class Batch:
     """By a node's id, each [D]."""
     edge_vectors: Mapping[int, NDArray[np.float32]] = field(default_factory=dict)
     """By position in ``edges``, each [D]."""
+    aliases: Mapping[str, str] = field(default_factory=dict)
+    """Other names of nodes: by name, the node's id."""
+    versions: Mapping[str, str] = field(default_factory=dict)
+    """By source, the version of it that is loaded."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,11 +51,14 @@ class GraphStore(Protocol):
     async def write(self, batch: Batch) -> list[str]:
         """Stores nodes and edges in one transaction; returns the ids of the edges, in order.
 
-        A node that is there keeps its label and kind, and takes new text and properties; an edge
-        that is there and valid keeps its id, and takes a new confidence, weight and span. Ends of
-        edges that are no nodes yet become entities with their id as label. Raises ``ConfigError``
-        for vectors of another length or with values that are not finite, for an empty id, and for
-        a relation or kind that cannot be.
+        A node that is there keeps its label and kind, and takes new text, source and properties;
+        empty ones leave what is there. An edge that is there and valid keeps its id, and takes the
+        new weight, and confidence and span where they are given; one with ``valid_to`` is the same
+        only when its times agree too. Ends of edges that are no nodes yet become entities with
+        their id as label, until a node is written for them; also a node that no source had takes
+        the label and kind that a source writes. Raises ``ConfigError`` for vectors of another
+        length or with values that are not finite, or of nodes that are not there, for an empty id,
+        and for a relation, kind, status, weight, confidence or time that cannot be.
         """
         ...
 
@@ -81,16 +84,20 @@ class GraphStore(Protocol):
 
     async def invalidate(self, ids: Sequence[str], *, at: float | None = None) -> int:
         """Ends the validity of edges, now or ``at`` (seconds since 1970); they stay as history.
-        Returns how many it ended.
+        Returns how many it ended. An edge never ends before it began.
         """
         ...
 
     async def confirm(self, ids: Sequence[str]) -> int:
-        """Makes facts of hypotheses. Returns how many; one that is a fact already is ended."""
+        """Makes facts of hypotheses. Returns how many; one whose statement is a fact already is
+        ended, and not counted.
+        """
         ...
 
     async def add_aliases(self, aliases: Mapping[str, str]) -> None:
-        """Other names of nodes: by name, the node's id. A later one replaces an earlier."""
+        """Other names of nodes: by name, the node's id. A later one replaces an earlier. The node
+        may come later; until then the name means nothing.
+        """
         ...
 
     # -- reading ---------------------------------------------------------------------------------
@@ -153,7 +160,11 @@ class GraphStore(Protocol):
     async def neighbourhood(
         self, ids: Sequence[str], *, hops: int = 1, along: EdgeFilter = FACTS, limit: int = 256
     ) -> Subgraph:
-        """What lies within ``hops`` of the given nodes: at most ``limit`` nodes, nearest first."""
+        """What lies within ``hops`` of the given nodes: at most ``limit`` nodes, them included,
+        nearest first; within a hop those that the strongest edge reaches (its weight times its
+        confidence), then by id. With every edge between them that has the statuses and relations
+        and is valid, whatever its direction.
+        """
         ...
 
     async def shortest_path(

@@ -7,11 +7,10 @@ one, and four concurrent requests cost little more time than one.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import sys
 import weakref
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,6 +24,7 @@ from reverie.errors import (
 )
 from reverie.models.embedded.request import Finished, GenerationRequest, TokenOut
 from reverie.models.embedded.worker import Sink, Ticket, Worker
+from reverie.models.quiet import quiet_transformers
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -98,7 +98,7 @@ class Engine:
         if options.device == "cuda":
             _require_cuda()
         try:
-            with _quiet_transformers():
+            with quiet_transformers():
                 config = AutoConfig.from_pretrained(folder, local_files_only=True)
                 _require_full_attention(folder, config)
                 tokenizer = _fast_tokenizer(folder)
@@ -192,22 +192,6 @@ class Engine:
     def close(self) -> None:
         """Stop after the current step; requests in flight fail with ModelUnavailable."""
         self._finalizer()
-
-
-@contextlib.contextmanager
-def _quiet_transformers() -> Iterator[None]:
-    """No progress bars and advice from transformers: Reverie shows its own."""
-    from transformers.utils import logging
-
-    bars, level = logging.is_progress_bar_enabled(), logging.get_verbosity()
-    logging.disable_progress_bar()
-    logging.set_verbosity_error()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(level)
-        if bars:
-            logging.enable_progress_bar()
 
 
 def _require_cuda() -> None:

@@ -1,12 +1,17 @@
-"""The SQLite graph store: what goes in once, what is found, and what counts as a fact."""
+"""The graph store's file: what older ones become, what is shared, damaged or full.
+
+What every graph store does is in test_graph_contract.py.
+"""
 
 from __future__ import annotations
 
 import asyncio
-import multiprocessing
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import replace
+import shutil
+import sqlite3
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -16,13 +21,16 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from reverie.errors import ConfigError, KnowledgeUnavailable
-from reverie.knowledge.graph.sqlite import SqliteGraph, node_name
-from reverie.knowledge.graph.store import GraphStore
-from reverie.knowledge.graph.triplet import Triplet
+from reverie.knowledge.database import Schema, open_database
+from reverie.knowledge.graph import SqliteGraph
+from reverie.knowledge.graph.records import Batch, Edge, EdgeFilter, Node, Span, thing_id
+from reverie.knowledge.graph.sqlite import SqliteGraphCore
+from reverie.knowledge.graph.sqlite.paging import BEGINNING
+from reverie.knowledge.graph.sqlite.schema import GRAPH_SCHEMA
+from reverie.knowledge.graph.triplet import Triplet, triplet_batch
 
 D = 8
 DROP = Triplet("a ball", "is dropped", "it falls", source="book")
-BOUNCE = Triplet("the ball", "hits the ground", "it bounces", source="book")
 ICE = Triplet("ice", "gets warm", "it melts", source="book")
 
 
@@ -31,266 +39,403 @@ def axis(*numbers: int) -> NDArray[np.float32]:
     return np.eye(D, dtype=np.float32)[list(numbers)]
 
 
-@asynccontextmanager
-async def opened(
-    path: Path, embedder: str = "test", dimension: int = D
-) -> AsyncIterator[GraphStore]:
-    store = await SqliteGraph.open(path, embedder=embedder, dimension=dimension)
-    try:
-        yield store
-    finally:
-        await store.close()
+def open_core(path: Path, embedder: str = "test", dimension: int = D) -> SqliteGraphCore:
+    return SqliteGraphCore(path, embedder=embedder, dimension=dimension)
 
 
 @pytest.fixture
-async def store(tmp_path: Path) -> AsyncIterator[GraphStore]:
-    async with opened(tmp_path / "graph.sqlite") as graph:
-        yield graph
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "graph.sqlite"
 
 
-async def test_a_stored_fact_is_found_by_its_vector_with_its_provenance(store: GraphStore) -> None:
-    told = replace(DROP, run="r1", branch=2, expert="causal", model="m", confidence=0.75)
-    (identity,) = await store.upsert([told], axis(0))
-
-    (match,) = await store.similar(axis(0)[0])
-
-    assert match.id == identity
-    assert match.triplet == told
-    assert match.similarity == pytest.approx(1.0)
+@pytest.fixture
+def core(path: Path) -> Iterator[SqliteGraphCore]:
+    with closing(open_core(path)) as opened:
+        yield opened
 
 
-async def test_the_most_similar_come_first_and_only_above_the_minimum(store: GraphStore) -> None:
-    await store.upsert([DROP, BOUNCE, ICE], axis(0, 1, 2))
-    question = np.array([0.8, 0.55, 0.1, 0, 0, 0, 0, 0], dtype=np.float32)
-
-    matches = await store.similar(question)
-
-    assert [match.triplet for match in matches] == [DROP, BOUNCE]
-    assert [m.triplet for m in await store.similar(question, limit=1)] == [DROP]
-    assert len(await store.similar(question, minimum=0.0)) == 3
+def chain(*names: str) -> Batch:
+    return Batch(edges=[Edge(start, "links_to", end) for start, end in pairwise(names)])
 
 
-async def test_the_same_statement_of_the_same_source_is_one_edge(store: GraphStore) -> None:
-    first = await store.upsert([DROP, DROP], axis(0, 0))
-    again = await store.upsert([replace(DROP, what="A  ball", result="It falls.")], axis(0))
-
-    assert first == [again[0]] * 2
-    assert await store.count() == 1
+# -- a file of version 1 -------------------------------------------------------------------------
 
 
-async def test_two_sources_are_two_edges_but_one_match(store: GraphStore) -> None:
-    await store.upsert([DROP, replace(DROP, source="another book")], axis(0, 0))
-
-    assert await store.count() == 2
-    assert len(await store.similar(axis(0)[0])) == 1
-
-
-async def test_hypotheses_ground_nothing_unless_asked_for(store: GraphStore) -> None:
-    dreamed = replace(DROP, result="it flies", status="hypothesis", source="dream", run="r1")
-    await store.upsert([dreamed], axis(0))
-
-    assert await store.similar(axis(0)[0]) == []
-    (match,) = await store.similar(axis(0)[0], statuses=("fact", "hypothesis"))
-    assert match.triplet == dreamed
-    assert (await store.count(status="fact"), await store.count(status="hypothesis")) == (0, 1)
-
-
-async def test_an_invalidated_fact_is_not_found_and_may_be_stated_anew(store: GraphStore) -> None:
-    ids = await store.upsert([DROP], axis(0))
-
-    assert await store.invalidate([*ids, "unknown", "999"]) == 1
-    assert await store.invalidate(ids) == 0
-    assert await store.similar(axis(0)[0]) == []
-    assert await store.count() == 0
-
-    anew = await store.upsert([DROP], axis(0))
-    assert anew != ids
-    assert len(await store.similar(axis(0)[0])) == 1
-
-
-async def test_expansion_follows_shared_things_hop_by_hop(store: GraphStore) -> None:
-    chain = [
-        Triplet("rain", "falls", "the street is wet"),
-        Triplet("the street is wet", "freezes", "ice covers the road"),
-        Triplet("ice covers the road", "stays", "cars slide"),
-    ]
-    ids = await store.upsert(chain, axis(0, 1, 2))
-
-    one = await store.expand(ids[:1])
-    two = await store.expand(ids[:1], hops=2)
-
-    assert [(n.id, n.hops) for n in one] == [(ids[1], 1)]
-    assert [(n.id, n.hops) for n in two] == [(ids[1], 1), (ids[2], 2)]
-    assert await store.expand(ids[:1], hops=2, limit=1) == one
-    assert await store.expand([]) == []
-
-
-async def test_expansion_passes_by_hypotheses_and_what_is_no_longer_valid(
-    store: GraphStore,
-) -> None:
-    ids = await store.upsert(
-        [DROP, BOUNCE, replace(BOUNCE, result="it sings", status="hypothesis")], axis(0, 1, 2)
-    )
-
-    assert [n.triplet for n in await store.expand(ids[:1])] == [BOUNCE]
-    await store.invalidate(ids[1:2])
-    assert await store.expand(ids[:1]) == []
+@pytest.fixture
+def first_version(path: Path) -> Path:
+    """What the first version of the store wrote."""
+    schema = Schema(GRAPH_SCHEMA.kind, GRAPH_SCHEMA.application_id, GRAPH_SCHEMA.migrations[:1])
+    with closing(open_database(path, schema)) as database, database.writing() as connection:
+        connection.executemany(
+            "INSERT INTO nodes (id, name, label, kind) VALUES (?, ?, ?, ?)",
+            [
+                (1, "ball", "a ball", "entity"),
+                (2, "it falls", "it falls", "outcome"),
+                (3, "it flies", "it flies", "outcome"),
+            ],
+        )
+        connection.executemany(
+            "INSERT INTO edges (id, what_id, result_id, what, action, result, status, source, run, "
+            "branch, expert, model, confidence, created, valid_from, valid_to) "
+            "VALUES (?, 1, ?, ?, 'is dropped', ?, ?, ?, ?, ?, ?, ?, ?, 9.0, ?, ?)",
+            [
+                (1, 2, "a ball", "it falls", "fact", "old", "", None, "", "", None, 9.0, 20.0),
+                (2, 2, "The ball", "It falls.", "fact", "motif", "", None, "", "", None, 9.0, None),
+                (
+                    5,
+                    3,
+                    "a ball",
+                    "it flies",
+                    "hypothesis",
+                    "dream",
+                    "r1",
+                    2,
+                    "bold",
+                    "m",
+                    0.5,
+                    9,
+                    None,
+                ),
+            ],
+        )
+        connection.executemany(
+            "INSERT INTO vectors (edge_id, vector) VALUES (?, ?)",
+            [(number, axis(number)[0].tobytes()) for number in (1, 2, 5)],
+        )
+        connection.execute("INSERT INTO embedder VALUES (1, 'test', ?)", (D,))
+        connection.execute("INSERT INTO sources VALUES ('motif', 'abc', 9.0)")
+    return path
 
 
-async def test_replacing_a_source_ends_what_it_no_longer_says(store: GraphStore) -> None:
-    await store.upsert([replace(ICE, source="other")], axis(3))
+def test_a_file_of_version_1_keeps_everything(first_version: Path) -> None:
+    with closing(open_core(first_version)) as core:
+        (match,) = core.similar(axis(2)[0])
+        assert match.id == "2"
+        assert match.triplet == Triplet("The ball", "is dropped", "It falls.", source="motif")
+        (guess,) = core.similar(axis(5)[0], statuses=["hypothesis"])
+        assert guess.triplet == Triplet(
+            "a ball",
+            "is dropped",
+            "it flies",
+            status="hypothesis",
+            source="dream",
+            run="r1",
+            branch=2,
+            expert="bold",
+            model="m",
+            confidence=0.5,
+        )
+        assert core.similar(axis(1)[0]) == []  # ended
+        (ended,) = core.edges(source="old", ended=True)
+        assert (ended.id, ended.valid_from, ended.valid_to) == ("1", 9.0, 20.0)
+        assert core.source_version("motif") == "abc"
+        assert (core.count(status="fact"), core.count(status="hypothesis")) == (1, 1)
+        assert core.size().vectors == 3
+        assert [found.node.id for found in core.find("falls")] == ["it falls"]
+        assert core.nodes(["ball"])["ball"] == Node("ball", "entity", "a ball")
 
-    assert await store.replace_source("book", "1", [DROP, BOUNCE], axis(0, 1))
-    assert not await store.replace_source("book", "1", [ICE], axis(2))
-    assert await store.count() == 3
-    assert await store.replace_source("book", "2", [DROP, ICE], axis(0, 2))
 
-    assert await store.source_version("book") == "2"
-    assert await store.count() == 3
-    assert await store.similar(axis(1)[0]) == []
+def test_a_file_of_version_1_goes_on_being_written(first_version: Path) -> None:
+    with closing(open_core(first_version)) as core:
+        told = Triplet("a ball", "is dropped", "it falls", source="motif")
+        again, new = core.write(triplet_batch([told, ICE], axis(2, 3)))
+        assert again == "2"
+        assert int(new) > 5
+        assert core.confirm(["5"]) == 1
+        assert core.count(status="fact") == 3
+        assert core.delete_source("dream") == 2
+    with closing(open_core(first_version)) as core:
+        assert core.count() == 2
+        assert core.notices == ()
 
 
-async def test_only_a_sources_own_facts_can_replace_it(store: GraphStore) -> None:
-    with pytest.raises(ConfigError, match="can replace that source"):
-        await store.replace_source("film", "1", [DROP], axis(0))
-
-
-async def test_another_embedders_vectors_are_refused(tmp_path: Path) -> None:
-    path = tmp_path / "graph.sqlite"
-    async with opened(path) as store:
-        await store.upsert([DROP], axis(0))
-
+def test_a_version_1_file_of_another_embedder_is_refused(first_version: Path) -> None:
     with pytest.raises(KnowledgeUnavailable, match="embedder test") as caught:
-        await SqliteGraph.open(path, embedder="other", dimension=D)
+        open_core(first_version, "other")
     assert "embedded anew" in caught.value.hint
-    with pytest.raises(KnowledgeUnavailable, match="16"):
-        await SqliteGraph.open(path, embedder="test", dimension=16)
 
 
-async def test_an_embedder_that_came_second_cannot_write(tmp_path: Path) -> None:
-    path = tmp_path / "graph.sqlite"
-    async with opened(path) as first, opened(path, embedder="other") as second:
-        await first.upsert([DROP], axis(0))
+# -- shared with other connections ---------------------------------------------------------------
+
+
+def test_what_another_connection_does_to_vectors_is_seen(path: Path) -> None:
+    with closing(open_core(path)) as ours, closing(open_core(path)) as other:
+        question = axis(0)[0]
+        assert ours.similar(question) == []
+        ids = other.write(triplet_batch([DROP, ICE], axis(0, 1)))
+        assert [match.id for match in ours.similar(question)] == ids[:1]
+        other.invalidate(ids[:1])
+        assert ours.similar(question) == []
+        dreamed = Triplet("a ball", "is dropped", "it flies", "hypothesis", "dream")
+        (guess,) = other.write(triplet_batch([dreamed], axis(0)))
+        assert ours.similar(question) == []
+        other.confirm([guess])
+        assert [match.id for match in ours.similar(question)] == [guess]
+        other.delete_source("dream")
+        assert ours.similar(question) == []
+        assert len(ours.similar(axis(1)[0])) == 1
+        other.write(Batch(edges=ours.edges(source="book"), edge_vectors={0: question}))
+        assert [match.triplet for match in ours.similar(question)] == [ICE]
+        assert ours.similar(axis(1)[0]) == []
+
+
+def test_an_embedder_that_came_second_can_neither_write_nor_compare(path: Path) -> None:
+    with closing(open_core(path)) as first, closing(open_core(path, "other", 16)) as second:
+        assert second.similar(np.eye(16, dtype=np.float32)[0]) == []
+        first.write(triplet_batch([DROP], axis(0)))
         with pytest.raises(KnowledgeUnavailable, match="embedder test"):
-            await second.upsert([ICE], axis(1))
-        assert await first.count() == 1
-
-
-@pytest.mark.parametrize(("embedder", "dimension"), [("other", D), ("test", D * 2)])
-async def test_an_embedder_that_came_second_cannot_compare(
-    tmp_path: Path, embedder: str, dimension: int
-) -> None:
-    path = tmp_path / "graph.sqlite"
-    async with opened(path) as first, opened(path, embedder, dimension) as second:
-        assert await second.similar(np.eye(dimension, dtype=np.float32)[0]) == []
-        await first.upsert([DROP], axis(0))
+            second.similar_nodes(np.eye(16, dtype=np.float32)[0])
         with pytest.raises(KnowledgeUnavailable, match="embedder test"):
-            await second.similar(np.eye(dimension, dtype=np.float32)[0])
-        assert len(await first.similar(axis(0)[0])) == 1
+            second.write(chain("a", "b"))
+        assert first.count() == 1
 
 
-@pytest.mark.parametrize(
-    "vectors",
-    [axis(0, 1), np.zeros((1, D + 1), np.float32), np.full((1, D), np.nan, np.float32)],
-    ids=["too many", "too long", "not finite"],
-)
-async def test_vectors_that_do_not_fit_are_refused(
-    store: GraphStore, vectors: NDArray[np.float32]
-) -> None:
-    with pytest.raises(ConfigError):
-        await store.upsert([DROP], vectors)
-    assert await store.count() == 0
+async def test_many_tasks_may_use_one_store_at_once(path: Path) -> None:
+    store = await SqliteGraph.open(path, embedder="test", dimension=D)
 
-
-@pytest.mark.parametrize(
-    "vector",
-    [axis(0)[0][:-1], axis(0, 1), np.full(D, np.inf, np.float32)],
-    ids=["too short", "two", "not finite"],
-)
-async def test_a_question_s_vector_that_does_not_fit_is_refused(
-    store: GraphStore, vector: NDArray[np.float32]
-) -> None:
-    await store.upsert([DROP], axis(0))
-
-    with pytest.raises(ConfigError):
-        await store.similar(vector)
-
-
-async def test_a_triplet_without_words_is_refused(store: GraphStore) -> None:
-    with pytest.raises(ConfigError, match="empty field"):
-        await store.upsert([replace(DROP, action=" ")], axis(0))
-
-
-async def test_text_that_only_looks_like_sql_is_text(store: GraphStore) -> None:
-    odd = Triplet("x'); DROP TABLE edges; --", 'is "quoted" %_', "nothing?", source="'")
-    await store.upsert([odd, replace(DROP, result="half a \ud83d smile")], axis(0, 1))
-
-    assert (await store.similar(axis(0)[0]))[0].triplet == odd
-    assert (await store.similar(axis(1)[0]))[0].triplet.result == "half a ? smile"
-
-
-async def test_what_another_connection_writes_is_found(tmp_path: Path) -> None:
-    path = tmp_path / "graph.sqlite"
-    async with opened(path) as ours, opened(path) as other:
-        assert await ours.similar(axis(0)[0]) == []
-        ids = await other.upsert([DROP], axis(0))
-        assert len(await ours.similar(axis(0)[0])) == 1
-        await other.invalidate(ids)
-        assert await ours.similar(axis(0)[0]) == []
-
-
-async def test_many_tasks_may_use_one_store_at_once(store: GraphStore) -> None:
     async def one(number: int) -> None:
         told = Triplet(f"thing {number}", "moves", "it is elsewhere")
-        await store.upsert([told], axis(number % D))
+        await store.write(triplet_batch([told], axis(number % D)))
         assert await store.similar(axis(number % D)[0], limit=100)
 
     await asyncio.gather(*(one(number) for number in range(40)))
-
     assert await store.count() == 40
+    await store.close()
 
 
-def write_facts(path: Path, first: int) -> None:
-    async def write() -> None:
-        async with opened(path) as store:
-            for number in range(first, first + 30):
-                told = Triplet(f"thing {number % 40}", "moves", "it is elsewhere")
-                await store.upsert([told], axis(number % D))
-
-    asyncio.run(write())
-
-
-async def test_two_processes_writing_at_once_lose_and_double_nothing(tmp_path: Path) -> None:
-    path = tmp_path / "graph.sqlite"
-    context = multiprocessing.get_context("spawn")
-    children = [context.Process(target=write_facts, args=(path, first)) for first in (0, 20)]
-    for child in children:
-        child.start()
-    for child in children:
-        await asyncio.to_thread(child.join)
-
-    assert [child.exitcode for child in children] == [0, 0]
-    async with opened(path) as store:
-        assert await store.count() == 40
+def test_pages_hold_no_edge_whose_nodes_came_later(path: Path) -> None:
+    with closing(open_core(path)) as core, closing(open_core(path)) as other:
+        core.write(chain("a", "b", "c"))
+        first = core.page(BEGINNING, size=2)
+        assert first is not None
+        other.write(chain("d", "e"))
+        nodes, place = [*first[0].nodes], first[1]
+        edges: list[Edge] = []
+        while (found := core.page(place, size=2)) is not None:
+            batch, place = found
+            nodes += batch.nodes
+            edges += batch.edges
+        assert {edge.start for edge in edges} == {"a", "b"}
+        with pytest.raises(ConfigError):
+            core.page(BEGINNING, size=0)
 
 
-async def test_a_damaged_store_begins_anew_and_says_so(tmp_path: Path) -> None:
-    path = tmp_path / "graph.sqlite"
+# -- time ----------------------------------------------------------------------------------------
+
+
+def test_a_clock_set_back_hides_nothing_but_what_lies_ahead_is_hidden(
+    core: SqliteGraphCore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 1_000_000.0
+    monkeypatch.setattr("time.time", lambda: now)
+    ahead = Edge("a", "links_to", "later", valid_from=now + 60)
+    core.write(Batch(edges=[Edge("a", "links_to", "b"), ahead]))
+
+    assert list(core.neighbourhood(["a"]).nodes) == ["a", "b"]
+    later = EdgeFilter(at=now + 61)
+    assert list(core.neighbourhood(["a"], along=later).nodes) == ["a", "b", "later"]
+    now -= 1000
+    assert list(core.neighbourhood(["a"]).nodes) == ["a", "b"]
+    now += 2000
+    assert list(core.neighbourhood(["a"]).nodes) == ["a", "b", "later"]
+    assert core.size().edges == {"links_to": 2}
+
+
+@pytest.mark.parametrize("at", [float("nan"), float("inf")])
+def test_a_time_that_is_none_is_refused(core: SqliteGraphCore, at: float) -> None:
+    (identity,) = core.write(chain("a", "b"))
+    with pytest.raises(ConfigError):
+        core.invalidate([identity], at=at)
+    with pytest.raises(ConfigError):
+        core.neighbourhood(["a"], along=EdgeFilter(at=at))
+    with pytest.raises(ConfigError):
+        core.write(Batch(edges=[Edge("a", "links_to", "c", valid_to=at)]))
+
+
+@pytest.mark.parametrize(
+    "edge",
+    [
+        Edge("a", "links_to", "b", branch=2**63),
+        Edge("a", "links_to", "b", span=Span("x", 1, 2**70)),
+        Edge("a", "links_to", "b", span=Span("x", -1, 2)),
+    ],
+)
+def test_numbers_that_do_not_fit_are_refused(core: SqliteGraphCore, edge: Edge) -> None:
+    with pytest.raises(ConfigError, match="cannot be"):
+        core.write(Batch(edges=[edge]))
+
+
+def test_no_limit_is_too_large(core: SqliteGraphCore) -> None:
+    core.write(chain("a", "b"))
+    assert len(core.edges(limit=10**30)) == 1
+    assert len(core.find("a", limit=10**30)) == 1
+    assert len(core.neighbourhood(["a"], limit=10**30).nodes) == 2
+    assert core.page(BEGINNING, size=10**30) is not None
+
+
+def test_reach_is_a_neighbourhood_without_records(core: SqliteGraphCore) -> None:
+    core.write(chain("a", "b", "c", "d"))
+    core.write(Batch(edges=[Edge("a", "links_to", "z", weight=5.0), Edge("e", "links_to", "a")]))
+    for hops, limit in ((0, 10), (1, 10), (2, 10), (2, 3), (9, 10)):
+        around = core.neighbourhood(["a"], hops=hops, limit=limit)
+        reached = core.reach(["a"], hops=hops, limit=limit)
+        assert list(reached.items()) == list(around.hops.items())
+    assert list(core.reach(["a"])) == ["a", "z", "b", "e"]
+
+
+# -- words ---------------------------------------------------------------------------------------
+
+
+def test_words_stay_in_step_with_nodes(path: Path) -> None:
+    with closing(open_core(path)) as core:
+        nodes = [Node(f"chunk:{n}", "chunk", f"part {n}", "red", "s") for n in range(20)]
+        core.write(Batch(nodes))
+        core.write(Batch([Node(n.id, "chunk", n.label, "blue", "s") for n in nodes[:10]]))
+        core.replace_source("s", "2", Batch(nodes[5:15]))
+        core.write(chain("orphan", "chunk:5"))
+        core.delete_source("s")
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("INSERT INTO words (words, rank) VALUES ('integrity-check', 1)")
+        assert connection.execute("SELECT count(*) FROM nodes").fetchone() == (0,)
+
+
+# -- damage --------------------------------------------------------------------------------------
+
+
+def test_a_damaged_store_begins_anew_and_says_so(path: Path) -> None:
     path.write_bytes(b"no database at all, but long enough to look at" * 100)
 
-    async with opened(path) as store:
-        assert "was damaged" in store.notices[0]
-        assert await store.count() == 0
+    with closing(open_core(path)) as core:
+        assert "was damaged" in core.notices[0]
+        assert core.count() == 0
+
+
+def filled(path: Path) -> None:
+    """More than SQLite keeps in memory."""
+    with closing(open_core(path)) as core:
+        core.write(Batch([Node(f"n{n}", "entity", f"n{n}", f"{n} x " * 400) for n in range(3000)]))
+        core.write(chain(*(f"n{n}" for n in range(3000))))
+
+
+def everything(core: SqliteGraphCore) -> None:
+    place = BEGINNING
+    while (found := core.page(place)) is not None:
+        _, place = found
+
+
+def test_a_page_damaged_while_it_is_open_is_an_error_with_a_way_out(path: Path) -> None:
+    filled(path)
+    with closing(open_core(path)) as core:
+        with path.open("r+b") as file:
+            for page in range(200, 1200):
+                file.seek(4096 * page)
+                file.write(b"\xff" * 4096)
+        with pytest.raises(KnowledgeUnavailable, match="damaged") as caught:
+            everything(core)
+        assert "Start again" in caught.value.hint
+
+    with closing(open_core(path)) as core:  # as the hint says
+        assert "was damaged" in core.notices[0]
+        core.write(chain("a", "b"))
+
+
+def test_text_damaged_in_place_is_an_error_too(path: Path) -> None:
+    with closing(open_core(path)) as core:
+        core.write(Batch([Node("a", "entity", "a", "some words that are easy to find")]))
+    path.write_bytes(path.read_bytes().replace(b"easy to find", b"easy \xff\xfe find"))
+
+    with (
+        closing(open_core(path)) as core,
+        pytest.raises(KnowledgeUnavailable, match="damaged"),
+    ):
+        core.nodes(["a"])
+
+
+def look_up(core: SqliteGraphCore) -> object:
+    return core.nodes(["ball"])
+
+
+def look_around(core: SqliteGraphCore) -> object:
+    return core.neighbourhood(["ball"])
+
+
+def compare(core: SqliteGraphCore) -> object:
+    return core.similar(axis(0)[0])
+
+
+@pytest.mark.parametrize(
+    ("damage", "ask"),
+    [
+        ("UPDATE nodes SET properties = '{no json'", look_up),
+        ("UPDATE edge_vectors SET vector = x'00'", compare),
+        ("DELETE FROM relations", look_around),
+        ("DELETE FROM nodes WHERE id = 'it falls'", look_around),
+    ],
+)
+def test_rows_that_do_not_fit_together_are_an_error_too(
+    path: Path, damage: str, ask: Callable[[SqliteGraphCore], object]
+) -> None:
+    with closing(open_core(path)) as core:
+        core.write(triplet_batch([DROP], axis(0)))
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute(damage)
+
+    with (
+        closing(open_core(path)) as core,
+        pytest.raises(KnowledgeUnavailable, match="damaged") as caught,
+    ):
+        ask(core)
+    assert caught.value.hint
+
+
+def run(program: str, *arguments: str) -> None:
+    found = shutil.which(program)
+    if found is None:
+        raise FileNotFoundError(program)
+    subprocess.run([found, *arguments], check=True, capture_output=True)
+
+
+@pytest.fixture
+def tiny_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 2 MB, where this machine lets us make one."""
+    mounted = tmp_path / "disk"
+    mounted.mkdir()
+    try:
+        run("mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(mounted))
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("mounting a file system is not allowed here")
+    yield mounted
+    run("umount", str(mounted))
+
+
+def test_a_full_disk_is_an_error_and_keeps_what_was_stored(tiny_disk: Path) -> None:
+    with closing(open_core(tiny_disk / "graph.sqlite")) as core:
+        core.write(triplet_batch([DROP], axis(0)))
+        with pytest.raises(KnowledgeUnavailable, match="full"):
+            core.write(Batch([Node("big", "entity", "big", "word " * 1_000_000)]))
+        assert core.nodes(["big"]) == {}
+        assert len(core.similar(axis(0)[0])) == 1
+
+
+def test_a_closed_store_says_so(path: Path) -> None:
+    core = open_core(path)
+    core.close()
+    core.close()
+    with pytest.raises(KnowledgeUnavailable, match="is closed"):
+        core.count()
+
+
+# -- names ---------------------------------------------------------------------------------------
 
 
 @given(st.text())
-def test_a_node_name_is_already_normal(text: str) -> None:
-    name = node_name(text)
+def test_a_thing_s_id_is_already_normal(text: str) -> None:
+    name = thing_id(text)
 
     assert name == " ".join(name.split())
-    assert node_name(f"  {text}  ") == name
+    assert thing_id(f"  {text}  ") == name
 
 
 @pytest.mark.parametrize("text", ["a ball", "The  ball.", "BALL", "an ball", "ball"])
 def test_articles_case_and_spaces_do_not_make_another_thing(text: str) -> None:
-    assert node_name(text) == "ball"
+    assert thing_id(text) == "ball"
