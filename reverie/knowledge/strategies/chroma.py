@@ -7,27 +7,26 @@ of another version is made anew from SQLite.
 Importing chromadb takes about a second. So nothing here runs before a process has recorded two
 runs, and all of it in a thread of its own: a single ``reverie ask`` never pays for it.
 
-Two Chroma clients that write to one folder damage each other's index, and one that is open does not
-see what another process wrote. So one process writes at a time, under a file lock, and every write
-gets a new generation, recorded in SQLite: a client of another generation is closed and opened anew.
+How several processes share the folder is ``ChromaFolder``'s part. The generation of the latest
+write is recorded in SQLite too, with what was written: what is open of another one is not asked.
 """
 
 from __future__ import annotations
 
 import contextlib
+import functools
+import hashlib
 import importlib.util
 import logging
-import shutil
 import threading
-import uuid
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from filelock import FileLock, Timeout
-
 from reverie.errors import KnowledgeUnavailable
 from reverie.knowledge.database import Database
+from reverie.knowledge.vectors.chroma import MOST_BATCH, ChromaFailed, chroma_version
+from reverie.knowledge.vectors.chroma_folder import ChromaFolder, FolderBusy
 
 if TYPE_CHECKING:
     import numpy as np
@@ -41,7 +40,6 @@ LOCK: Final = ".tasks.lock"
 
 _COLLECTION: Final = "tasks"
 _LOCK_SECONDS: Final = 10.0
-_MOST_BATCH: Final = 1000
 
 _log = logging.getLogger(__name__)
 
@@ -72,10 +70,7 @@ class TaskIndex:
         self._recorded = 0
         self._usable = start_at >= 0
         self._lock = threading.Lock()
-        self._client: Any = None
-        self._collection: Any = None
-        self._generation = ""
-        self._folder = ""
+        self._folder: ChromaFolder | None = None
         self._executor: ThreadPoolExecutor | None = None
         self._working: Future[None] | None = None
 
@@ -90,23 +85,25 @@ class TaskIndex:
 
         None when the index is not there, not level with the file, or at work: search exactly.
         """
-        if self._collection is None or not self._lock.acquire(blocking=False):
+        if self._folder is None or not self._lock.acquire(blocking=False):
             return None
+        folder = self._folder
         try:
             state, newest = self._state()
-            if state.generation != self._generation or state.seq < newest or not state.tasks:
+            level = folder.is_open and state.generation == folder.generation
+            if not level or state.seq < newest or not state.tasks:
                 self._follow()
                 return None
-            with _chroma_errors():
-                found = self._collection.query(
+            found = folder.read_open(
+                lambda collection: collection.query(
                     query_embeddings=unit[None, :],
                     n_results=min(k, state.tasks),
                     include=["distances"],
                 )
+            )
             cosines = [min(1.0, max(-1.0, 1.0 - float(d))) for d in found["distances"][0]]
             return list(zip(found["ids"][0], cosines, strict=True))
-        except _ChromaFailed as failure:
-            self._shut()
+        except ChromaFailed as failure:
             _log.warning("the index of tasks cannot be read: %s", failure)
             self._follow()
             return None
@@ -121,15 +118,14 @@ class TaskIndex:
         with self._lock:
             try:
                 state, newest = self._state()
-                level = state.seq >= newest and state.generation == self._generation
-                if (level and self._collection is not None) or not self._enough():
+                folder = self._folder = self._folder or self._folder_of(state)
+                level = state.seq >= newest and state.generation == folder.generation
+                if (level and folder.is_open) or not self._enough():
                     return
-                self.root.mkdir(parents=True, exist_ok=True)
-                with FileLock(self.root / LOCK, timeout=_LOCK_SECONDS):
-                    self._sync_locked()
-            except Timeout:
+                folder.write(functools.partial(self._write_new, folder))
+            except FolderBusy:
                 _log.info("%s is being written by another process", self.root)
-            except (OSError, KnowledgeUnavailable, _ChromaFailed) as error:
+            except KnowledgeUnavailable as error:
                 self._shut()
                 self._give_up(f"Similar tasks are searched exactly, without Chroma: {error}")
 
@@ -164,36 +160,37 @@ class TaskIndex:
             ).fetchone()
         return int(scored) >= max(self._start_at, 1)
 
-    def _sync_locked(self) -> None:
-        """The lock is held: nobody else writes."""
-        state, _ = self._state()
-        version = _version()
-        if state.version and state.version != version:
-            self._rebuild(f"it was written by chromadb {state.version}, this is {version}")
-        elif self._collection is None or state.generation != self._generation:
-            self._shut()
-            try:
-                self._open(state.folder or self._new_folder())
-                if self._count() < state.tasks:
-                    self._rebuild(f"{state.tasks - self._count()} of its tasks are missing")
-            except _ChromaFailed as failure:
-                self._rebuild(str(failure))
-        try:
-            self._write_new()
-        except _ChromaFailed as failure:
-            self._rebuild(str(failure))
-            self._write_new()
+    def _folder_of(self, state: _State) -> ChromaFolder:
+        """The folder that SQLite names; until then each embedder has one, whoever begins it."""
+        digest = hashlib.sha256(self._embedder.encode("utf-8", "replace")).hexdigest()
+        return ChromaFolder(
+            self.root / (state.folder or f"tasks-{digest[:8]}"),
+            _COLLECTION,
+            embedder=self._embedder,
+            dimension=self._dimension,
+            lock=self.root / LOCK,
+            wait_seconds=_LOCK_SECONDS,
+            keep_damaged=False,
+        )
 
-    def _write_new(self) -> None:
-        """Puts into the index what was scored since."""
+    def _write_new(self, folder: ChromaFolder, collection: Any) -> None:
+        """Puts into the index what was scored since. The folder is locked: nobody else writes."""
         state, newest = self._state()
-        with _chroma_errors():
-            most = min(_MOST_BATCH, self._client.get_max_batch_size())
-        for ids, matrix in self._scored_since(state.seq, newest, most):
-            with _chroma_errors():
-                self._collection.upsert(ids=ids, embeddings=matrix)
-        self._generation = uuid.uuid4().hex
-        done = _State(newest, self._count(), self._generation, _version(), self._folder)
+        version = chroma_version()
+        if not folder.anew and state.version not in ("", version):
+            collection = folder.begin_anew(
+                f"it was written by chromadb {state.version}, this is {version}"
+            )
+        why, folder.anew = folder.anew, ""
+        if not why and (missing := state.tasks - collection.count()) > 0:
+            why = f"{missing} of its tasks are missing"
+        if why:
+            self.notices.append(f"The index of tasks in {self.root} is made anew: {why}.")
+            _log.warning(self.notices[-1])
+            state = _State()
+        for ids, matrix in self._scored_since(state.seq, newest, MOST_BATCH):
+            collection.upsert(ids=ids, embeddings=matrix)
+        done = _State(newest, collection.count(), folder.generation, version, folder.folder.name)
         with self._database.writing() as connection:
             connection.execute(
                 "INSERT INTO task_index (embedder, seq, tasks, generation, version, folder) "
@@ -236,71 +233,12 @@ class TaskIndex:
             (newest,) = connection.execute("SELECT coalesce(max(seq), 0) FROM trials").fetchone()
         return (_State() if row is None else _State(*row)), int(newest)
 
-    def _new_folder(self) -> str:
-        return f"tasks-{uuid.uuid4().hex[:8]}"
-
-    def _open(self, folder: str) -> None:
-        self._folder = folder
-        with _chroma_errors():
-            import chromadb
-            from chromadb.config import Settings
-
-            self._client = chromadb.PersistentClient(
-                path=str(self.root / folder), settings=Settings(anonymized_telemetry=False)
-            )
-            self._collection = self._client.get_or_create_collection(
-                _COLLECTION,
-                configuration={"hnsw": {"space": "cosine"}},
-                embedding_function=None,  # else it downloads a model
-            )
-
-    def _count(self) -> int:
-        with _chroma_errors():
-            return int(self._collection.count())
-
-    def _rebuild(self, why: str) -> None:
-        """Begins the index anew: all that is in it, is in SQLite. In another folder, because
-        chromadb keeps what it knows of one, also when it could not open it.
-        """
-        self._shut()
-        state, _ = self._state()
-        self.notices.append(f"The index of tasks in {self.root} is made anew: {why}.")
-        _log.warning(self.notices[-1])
-        with self._database.writing() as connection:
-            connection.execute("DELETE FROM task_index WHERE embedder = ?", (self._embedder,))
-        if state.folder:
-            shutil.rmtree(self.root / state.folder, ignore_errors=True)
-        self._open(self._new_folder())
-
     def _shut(self) -> None:
-        client, self._client, self._collection = self._client, None, None
-        self._generation = ""
-        if client is not None:
-            with contextlib.suppress(_ChromaFailed), _chroma_errors():
-                client.close()
+        if self._folder is not None:
+            self._folder.close()
+            self._folder = None
 
     def _give_up(self, why: str) -> None:
         self._usable = False
         self.notices.append(why)
         _log.warning(why)
-
-
-class _ChromaFailed(Exception):
-    """Whatever chromadb raised, which may also be a panic of its Rust core."""
-
-
-@contextlib.contextmanager
-def _chroma_errors() -> Iterator[None]:
-    try:
-        yield
-    except (KeyboardInterrupt, SystemExit, GeneratorExit):
-        raise
-    except BaseException as error:  # a panic is no Exception
-        raise _ChromaFailed(f"{type(error).__name__}: {error}") from error
-
-
-def _version() -> str:
-    """Major and minor: patches read each other's files."""
-    from importlib.metadata import version
-
-    return ".".join(version("chromadb").split(".")[:2])

@@ -11,11 +11,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 Value = str | int | float | bool
-"""What metadata may hold."""
+"""What metadata may hold: finite numbers, whole ones of 64 bits."""
 
 Where = Mapping[str, Value | Sequence[Value]]
 """A filter: by key the value that metadata has to hold, or several of which it has to hold one.
-All keys have to agree.
+All keys have to agree. Numbers are equal by value (1 and 1.0); True is no number.
 """
 
 
@@ -37,11 +37,22 @@ class VectorHit:
 
 
 class VectorStore(Protocol):
-    """Texts by their vectors, of one embedder. Every method may raise ``KnowledgeUnavailable``."""
+    """Texts by their vectors, of one embedder. Every method may raise ``KnowledgeUnavailable``.
+
+    A vector store is an index: it can be new, set aside because it was damaged, or another
+    server's. So whoever fills it keeps the vectors too, and beside them the ``epoch`` of the store
+    that they were written to. When the store's epoch is another one, everything is written again.
+    """
 
     @property
     def notices(self) -> Sequence[str]:
         """What the user should be told about opening it."""
+        ...
+
+    async def epoch(self) -> str:
+        """The name of the time since which nothing that was written has gone, except by
+        ``delete``. Another one when the store was begun anew, by whichever process.
+        """
         ...
 
     async def write(self, records: Sequence[VectorRecord], vectors: NDArray[np.float32]) -> None:
@@ -72,7 +83,7 @@ class VectorStore(Protocol):
         ...
 
     async def clear(self) -> None:
-        """Removes every record."""
+        """Removes every record, and begins another epoch."""
         ...
 
     async def close(self) -> None:
