@@ -51,18 +51,27 @@ class SearchSource(Protocol):
         """Whether it needs ``Query.vector``."""
         ...
 
+    @property
+    def wants_found(self) -> bool:
+        """Whether it begins from what others found. It is then asked when all those that do not
+        have answered, which are asked at the same time.
+        """
+        ...
+
     async def rank(
         self, query: Query, limit: int, found: Mapping[str, Sequence[Ranked]]
     ) -> Sequence[Ranked]:
-        """At most ``limit`` texts, best first. ``found`` is what the sources before it found, by
-        their name; it may begin there, and usually ignores it.
+        """At most ``limit`` texts, best first. ``found``, by the source's name, is what those that
+        want nothing found have found; empty unless ``wants_found``.
         """
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a source had a hit: ``rank`` counts from 1; ``score`` is the source's own."""
+    """Where a source had a hit: ``rank`` counts from 1; ``score`` is the source's own. A reranker
+    counts as a source, called "rerank".
+    """
 
     source: str
     rank: int
@@ -94,14 +103,17 @@ class SearchResult:
     there would be without it.
     """
     seconds: Mapping[str, float] = field(default_factory=dict)
-    """By part of the search."""
+    """By part of the search: "embed", each source's name, "texts", "rerank", "all"."""
 
 
 class SearchEngine(Protocol):
     """Finds texts. Get one with ``create_search_engine``."""
 
     async def search(self, query: str, *, limit: int = 10) -> SearchResult:
-        """At most ``limit`` hits, best first; none for an empty query."""
+        """At most ``limit`` hits, best first; none for an empty query.
+
+        Raises ConfigError for a limit below 1, and what the sources raise when all of them fail.
+        """
         ...
 
     async def close(self) -> None:
