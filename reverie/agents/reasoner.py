@@ -85,6 +85,7 @@ class Reasoner(PastRuns):
         question: str,
         *,
         strategy: str | None = None,
+        sop: str | None = None,
         budget: Budget | None = None,
         seed: int | None = None,
         preview: bool | None = None,
@@ -102,6 +103,8 @@ class Reasoner(PastRuns):
         form = form_of(output)
         # In a thread: the first time, strategies and tools are imported.
         context = await asyncio.to_thread(self._context, strategy, budget, seed, preview, verifier)
+        if sop is not None:
+            context = context.model_copy(update={"sop": sop, "strategy": strategy or "sop"})
         if form is not None:
             context = context.model_copy(update={"output_schema": form.schema})
         context = await asyncio.to_thread(self._priced, context)
@@ -116,15 +119,17 @@ class Reasoner(PastRuns):
         question: str,
         *,
         strategy: str | None = None,
+        sop: str | None = None,
         budget: Budget | None = None,
         seed: int | None = None,
         preview: bool | None = None,
         verifier: str | Verifier | None = None,
         output: Output[T] | None = None,
     ) -> Result[T]:
-        """Answer a question. ``strategy`` overrides the learned choice for this run, ``budget`` the
-        limits of the settings, ``preview`` whether the preview backend is asked first, and
-        ``verifier``, a function or the name of one, who judges the answers.
+        """Answer a question. ``strategy`` overrides the learned choice for this run, ``sop`` names
+        the procedure to follow (NAME or NAME@VERSION), ``budget`` the limits, ``preview`` says
+        whether the preview backend is asked first, and ``verifier``, a function or the name of one,
+        who judges the answers.
 
         ``output`` is the form to bring the answer into: a pydantic model, any type that pydantic
         knows, or a JSON schema. The result's ``output`` is an object of that type, or the document.
@@ -135,6 +140,7 @@ class Reasoner(PastRuns):
             self.astream(
                 question,
                 strategy=strategy,
+                sop=sop,
                 budget=budget,
                 seed=seed,
                 preview=preview,
@@ -148,6 +154,7 @@ class Reasoner(PastRuns):
         question: str,
         *,
         strategy: str | None = None,
+        sop: str | None = None,
         budget: Budget | None = None,
         seed: int | None = None,
         preview: bool | None = None,
@@ -159,6 +166,7 @@ class Reasoner(PastRuns):
             self.aask,
             question,
             strategy=strategy,
+            sop=sop,
             budget=budget,
             seed=seed,
             preview=preview,
@@ -175,12 +183,9 @@ class Reasoner(PastRuns):
         Scores are what moves the choice of strategies. An unambiguous beginning of the run's id
         will do. Once there are enough, they calibrate the confidence of the run's model.
         """
-        from reverie.graphs.confidence import recalibrate
+        from reverie.graphs.feedback import score_run
 
-        resources = self._loaded()
-        scored = await (await resources.memory()).score(run_id, score)
-        if scored.model:
-            await recalibrate(resources, scored.model)
+        scored, _ = await score_run(self._loaded(), run_id, score)
         return scored
 
     def feedback(self, run_id: str, score: float) -> RecordedRun:

@@ -16,9 +16,14 @@ from reverie.cli.doctor import doctor
 from reverie.cli.feedback import feedback
 from reverie.cli.fetch import fetch
 from reverie.cli.graph import graph
+from reverie.cli.ingest import ingest
+from reverie.cli.library import library
+from reverie.cli.memory import memory
 from reverie.cli.replay import replay
 from reverie.cli.resume import resume
 from reverie.cli.runs import runs
+from reverie.cli.search import search
+from reverie.cli.sop import sop
 from reverie.cli.strategies import strategies
 from reverie.cli.studio import studio
 from reverie.cli.up import up
@@ -41,7 +46,12 @@ app.command()(up)
 app.command()(doctor)
 app.command()(feedback)
 app.command()(strategies)
-app.command()(graph)
+app.command()(ingest)
+app.command()(search)
+app.add_typer(library, name="library")
+app.add_typer(sop, name="sop")
+app.add_typer(graph, name="graph")
+app.add_typer(memory, name="memory")
 app.command()(config)
 app.command()(studio)
 app.command()(version)

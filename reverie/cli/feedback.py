@@ -71,7 +71,7 @@ async def _score(
     run_id: str, score: float, settings: Settings, stop: Stop, *, speak: bool
 ) -> _Effect:
     from reverie.cli.progress import Loading, write_line
-    from reverie.graphs.confidence import recalibrate
+    from reverie.graphs.feedback import score_run
     from reverie.graphs.resources import Resources
 
     resources = Resources(
@@ -82,10 +82,9 @@ async def _score(
         found = await memory.find(run_id)
         vector = await resources.question_vector(found.question)
         before = (await memory.posteriors(vector, [found.strategy]))[0]
-        scored = await memory.score(found.run_id, score)
+        scored, fitted = await score_run(resources, found.run_id, score)
         after = (await memory.posteriors(vector, [found.strategy]))[0]
-        fitted = await recalibrate(resources, scored.model or settings.model.name)
-        return _Effect(scored, found.source or "", before, after, calibrated=bool(fitted))
+        return _Effect(scored, found.source or "", before, after, calibrated=fitted)
     finally:
         await resources.close()
 

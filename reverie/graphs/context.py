@@ -71,6 +71,11 @@ class Context(BaseModel):
     tool_rounds: int = Field(
         4, ge=1, le=32, description="Most tool calls in a row; 1: the result is the answer"
     )
+    sop: str = Field(
+        "",
+        description="The procedure that the sop strategy follows, as NAME or NAME@VERSION; "
+        "empty: the one that fits the question best",
+    )
     ask_before: tuple[Literal["tool", "abstain"], ...] = Field(
         (),
         description="When to ask a person: before a tool with side effects, before abstaining",

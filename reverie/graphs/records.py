@@ -6,7 +6,7 @@ checkpointer and is readable in Studio. Records that come from a branch carry it
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, NotRequired
 
 from typing_extensions import TypedDict
 
@@ -108,6 +108,27 @@ class SubAnswer(TypedDict):
     confidence: float | None
 
 
+class SopStepResult(TypedDict):
+    """How one step of a procedure went."""
+
+    step: int
+    """From 1."""
+    action: str
+    status: Literal["done", "skipped", "failed"]
+    result: str
+    """What came of it; of a step that was skipped or failed, why."""
+    confidence: float | None
+    tries: int
+
+
+class SopUse(TypedDict):
+    """The procedure that an attempt followed, and how far it came."""
+
+    name: str
+    version: str
+    steps: list[SopStepResult]
+
+
 class Signals(TypedDict):
     """What speaks for an answer, each from 0 to 1; None where there is nothing to judge by."""
 
@@ -158,6 +179,8 @@ class Attempt(TypedDict):
     tools: list[ToolUse]
     subanswers: list[SubAnswer]
     verdict: Verdict | None
+    sop: NotRequired[SopUse | None]
+    """The procedure that it followed; missing or None: none."""
     template: str
     """The reasoning template that was added to its prompts; empty: none."""
     usage: Usage
@@ -165,6 +188,12 @@ class Attempt(TypedDict):
     """Why it failed or abstained; empty otherwise."""
     error_type: str
     hint: str
+
+
+def sop_key(attempt: Attempt) -> str:
+    """The procedure that an attempt followed, as NAME@VERSION; empty: none."""
+    use = attempt.get("sop")
+    return f"{use['name']}@{use['version']}" if use else ""
 
 
 class Belief(TypedDict):

@@ -32,7 +32,9 @@ if TYPE_CHECKING:
     from reverie.knowledge.calibration import Calibrations
     from reverie.knowledge.episodes import EpisodicMemory
     from reverie.knowledge.graph import GraphStore
+    from reverie.knowledge.library import Library
     from reverie.knowledge.runs import CallJournal
+    from reverie.knowledge.sops import SopBook
     from reverie.knowledge.strategies import StrategyMemory
     from reverie.models.chat_model import ChatModel
     from reverie.models.embedded.checkpoint import Report
@@ -71,9 +73,11 @@ class Resources:
         self._vectors: dict[str, NDArray[np.float32]] = {}
         self._beliefs: Beliefs | None = None
         self._facts = _Once(self._open_facts)
+        self._library = _Once(self._open_library)
         self._memory = _Once(self._open_memory)
         self._calibrations = _Once(self._open_calibrations)
         self._episodes = _Once(self._open_episodes)
+        self._sops = _Once(self._open_sops)
         self._prompts: PromptBook | None = None
         self._templates: TemplateBook | None = None
         self._verifiers: dict[str, Verifier] = {}
@@ -197,6 +201,10 @@ class Resources:
         """The graph store, with the packaged facts in it."""
         return await self._facts.get()
 
+    async def library(self) -> Library:
+        """The documents that were ingested."""
+        return await self._library.get()
+
     async def memory(self) -> StrategyMemory:
         """The strategy memory."""
         return await self._memory.get()
@@ -209,9 +217,16 @@ class Resources:
         """What was learnt, and when."""
         return await self._episodes.get()
 
+    async def sops(self) -> SopBook:
+        """The procedures, the packaged ones among them."""
+        return await self._sops.get()
+
     async def close(self) -> None:
         """Close the stores, and connections to model servers. Models end with their last user."""
-        for once in (self._facts, self._memory, self._calibrations, self._episodes):
+        library = self._library.taken()  # first: it uses the others
+        if library is not None:
+            await library.close()
+        for once in (self._facts, self._memory, self._calibrations, self._episodes, self._sops):
             store = once.taken()
             if store is not None:
                 await store.close()
@@ -249,21 +264,31 @@ class Resources:
         self._models.clear()
 
     async def _open_facts(self) -> GraphStore:
-        from reverie.knowledge.graph import SqliteGraph, seed
+        from reverie.knowledge.graph import seed
+        from reverie.knowledge.graph.open import open_graph
+        from reverie.knowledge.sops import sync_sops
 
         embedder = await self.embedder()
-        store = await SqliteGraph.open(
-            self.settings.home / "graph.sqlite",
-            embedder=embedder.name,
-            dimension=embedder.dimension,
+        store = await open_graph(
+            self.settings, embedder=embedder.name, dimension=embedder.dimension
         )
         try:
             await seed(store, embedder)
+            await sync_sops(store, await self.sops())
         except BaseException:
             await store.close()
             raise
         self._notices.extend(store.notices)
         return store
+
+    async def _open_library(self) -> Library:
+        from reverie.knowledge.library import Library
+
+        library = await Library.open(
+            self.settings, embedder=await self.embedder(), graph=await self.facts()
+        )
+        self._notices.extend(library.notices)
+        return library
 
     async def _open_memory(self) -> StrategyMemory:
         from reverie.knowledge.strategies import StrategyMemory
@@ -297,6 +322,13 @@ class Resources:
         )
         self._notices.extend(episodes.notices)
         return episodes
+
+    async def _open_sops(self) -> SopBook:
+        from reverie.knowledge.sops import SopBook
+
+        book = await SopBook.open(self.settings.home / "sops.sqlite")
+        self._notices.extend(book.notices)
+        return book
 
 
 class _Once(Generic[T]):

@@ -22,7 +22,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 ENTRY_POINTS: Final = "reverie.tools"
 
-_OWN: Final = ("calculator", "facts")
+_OWN: Final = ("calculator", "facts", "graph", "recall", "search")
 """The modules of this package that hold tools."""
 
 _tools: dict[str, Tool] = {}

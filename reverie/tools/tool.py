@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from reverie.errors import ConfigError, ToolFailed
 
 if TYPE_CHECKING:
+    from reverie.knowledge.episodes import EpisodicMemory
     from reverie.knowledge.graph.store import GraphStore
+    from reverie.knowledge.library import Library
     from reverie.models.embedder import Embedder
     from reverie.settings import Settings
 
@@ -38,6 +40,14 @@ class Knowledge(Protocol):
 
     async def facts(self) -> GraphStore:
         """The graph store."""
+        ...
+
+    async def library(self) -> Library:
+        """The documents that were ingested."""
+        ...
+
+    async def episodes(self) -> EpisodicMemory:
+        """What was learnt, and when."""
         ...
 
 

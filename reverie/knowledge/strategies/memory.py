@@ -38,6 +38,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from reverie.knowledge.sops.records import Used
+
 T = TypeVar("T")
 
 NEIGHBOURS: Final = 256
@@ -184,6 +186,10 @@ class StrategyMemory:
     async def templates(self, task_type: str) -> dict[str, TemplateRecord]:
         """How reasoning templates did on tasks of one type; the empty name is none."""
         return await self._read(lambda c: statistics.read_templates(c, task_type, self._memory))
+
+    async def sops(self) -> list[Used]:
+        """Every attempt that followed a procedure, oldest first."""
+        return await self._read(statistics.read_sops)
 
     async def judged(self, model: str = "") -> list[Judged]:
         """Answers that a person or a verifier judged, newest first; of every model by default."""

@@ -101,8 +101,8 @@ def _write_trial(
     connection.execute(
         "INSERT INTO trials (run_id, position, strategy, template, propensity, forced, allowed, "
         "features, features_version, status, answer, confidence, calibrated, signals, tokens_in, "
-        "tokens_out, calls, seconds, accepted, model, error, created) "
-        "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "
+        "tokens_out, calls, seconds, accepted, model, error, sop, created) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "
         "ON CONFLICT (run_id, position) DO UPDATE SET strategy = excluded.strategy, "
         "template = excluded.template, propensity = excluded.propensity, "
         "forced = excluded.forced, allowed = excluded.allowed, features = excluded.features, "
@@ -111,13 +111,13 @@ def _write_trial(
         "calibrated = excluded.calibrated, signals = excluded.signals, "
         "tokens_in = excluded.tokens_in, tokens_out = excluded.tokens_out, "
         "calls = excluded.calls, seconds = excluded.seconds, accepted = excluded.accepted, "
-        "model = excluded.model, error = excluded.error",
+        "model = excluded.model, error = excluded.error, sop = excluded.sop",
         (
             *(run_id, position, trial.strategy, trial.template, trial.propensity, trial.forced),
             *(json.dumps(trial.allowed), features, trial.features_version, trial.status),
             *(storable(trial.answer), trial.confidence, trial.calibrated),
             *(json.dumps(dict(trial.signals)), trial.tokens_in, trial.tokens_out, trial.calls),
-            *(trial.seconds, trial.accepted, trial.model, trial.error, now),
+            *(trial.seconds, trial.accepted, trial.model, trial.error, trial.sop, now),
         ),
     )
     if known is None or known[3] is None:

@@ -60,6 +60,8 @@ class Trial:
     model: str = ""
     error: str = ""
     """The type of what it failed with."""
+    sop: str = ""
+    """The procedure that it followed, as NAME@VERSION."""
 
     @property
     def is_at_fault(self) -> bool:

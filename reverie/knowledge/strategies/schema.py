@@ -125,5 +125,9 @@ STRATEGY_SCHEMA: Final = Schema(
                  WHERE o.run_id = trials.run_id)
             WHERE run_id IN (SELECT run_id FROM outcomes);
         """,
+        """
+        ALTER TABLE trials ADD COLUMN sop TEXT NOT NULL DEFAULT '';     -- NAME@VERSION
+        CREATE INDEX trials_sop ON trials (sop) WHERE sop <> '';
+        """,
     ),
 )

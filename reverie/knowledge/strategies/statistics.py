@@ -9,7 +9,7 @@ import json
 import math
 import sqlite3
 from collections.abc import Sequence
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from reverie.knowledge.strategies.records import (
     Judged,
@@ -20,10 +20,16 @@ from reverie.knowledge.strategies.records import (
     TemplateRecord,
 )
 
+if TYPE_CHECKING:
+    from reverie.knowledge.sops.records import Used
+
 LATEST: Final = 200
 """Attempts of a strategy that its cost is measured on."""
 MOST_JUDGED: Final = 5000
 """Judged answers that are handed out for calibration, latest first."""
+
+_NOT_CARRIED_THROUGH: Final = ("OutputInvalid", "ToolFailed")
+"""What a procedure fails with whose step failed, and not the server, the settings or the budget."""
 
 
 def read_outcomes(
@@ -100,6 +106,25 @@ def read_templates(
         record["uses"] += 1
         record["score"] += score
     return templates
+
+
+def read_sops(connection: sqlite3.Connection) -> list[Used]:
+    """Every attempt that followed a procedure, oldest first."""
+    from reverie.knowledge.sops.records import Used
+
+    rows = connection.execute(
+        "SELECT t.sop, r.task_type, t.score, coalesce(t.weight, 0.0), "
+        "coalesce((SELECT max(seq) FROM trials) - t.seq, 0), t.created, t.status, t.error "
+        "FROM trials t JOIN runs r ON r.run_id = t.run_id WHERE t.sop <> '' "
+        "ORDER BY t.created, t.run_id, t.position"
+    )
+    return [
+        Used(
+            *(key, task_type, score, weight, age, at),
+            status == "failed" and error in _NOT_CARRIED_THROUGH,
+        )
+        for key, task_type, score, weight, age, at, status, error in rows
+    ]
 
 
 def read_judged(connection: sqlite3.Connection, model: str) -> list[Judged]:

@@ -60,7 +60,7 @@ def test_without_graphviz_it_says_how_to_get_it(
     assert main(["graph", "--png", str(tmp_path / "reason.png")]) == 1
 
     err = capsys.readouterr().err
-    assert "error: drawing a PNG needs Graphviz" in err
+    assert "error: drawing needs Graphviz" in err
     assert "hint: Install it (apt install graphviz" in err
     assert list(tmp_path.glob("*.png")) == []
 

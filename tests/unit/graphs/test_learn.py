@@ -11,10 +11,11 @@ from reverie.errors import KnowledgeUnavailable
 from reverie.graphs.attempt import answered, failed
 from reverie.graphs.context import Context
 from reverie.graphs.features import NAMES, features_version
+from reverie.graphs.feedback import score_run
 from reverie.graphs.learn import learn, record_run
 from reverie.graphs.records import Attempt
 from reverie.knowledge.strategies import Outcome, StrategyMemory
-from reverie.settings import Settings
+from reverie.settings import MemorySettings, Settings
 from tests.unit.conftest import QUESTION, ScriptedModel, ScriptedResources, run_graph
 
 VERSION = features_version("hashed words")
@@ -294,3 +295,30 @@ async def test_a_state_of_an_older_version_is_learned_from(resources: ScriptedRe
     run = await (await resources.memory()).find("run-1")
 
     assert (run.strategies, run.propensity) == (("direct", "dream"), 0.25)
+
+
+async def test_an_answer_is_remembered_and_its_importance_follows_its_score(
+    settings: Settings,
+) -> None:
+    resources = ScriptedResources(settings)
+    await learned(resources, ended(attempt("direct", "It falls.")))
+    episodes = await resources.episodes()
+    (before,) = await episodes.latest()
+
+    scored, _ = await score_run(resources, "run-1", 1.0)
+
+    (after,) = await episodes.latest()
+    assert before.text == f"{QUESTION}\nIt falls."
+    assert [o.source for o in before.occasions] == [scored.run_id] == ["run-1"]
+    assert (before.importance, after.importance) == (0.5, 1.0)
+    await resources.close()
+
+
+async def test_answers_are_not_remembered_when_that_is_switched_off(settings: Settings) -> None:
+    forgetful = settings.model_copy(update={"memory": MemorySettings(remember_runs=False)})
+    resources = ScriptedResources(forgetful)
+    await learned(resources, ended(attempt("direct", "It falls.")))
+
+    assert not await (await resources.episodes()).latest()
+    await score_run(resources, "run-1", 1.0)
+    await resources.close()
