@@ -7,17 +7,18 @@ from pathlib import Path
 
 import pytest
 
-from reverie.knowledge.search import create_search_engine
+from reverie.knowledge.search import SearchKind, create_search_engine
 from reverie.models.embedder import MiniLM
 
 pytestmark = pytest.mark.live
 
 NOTES = [
     {"title": "The Quiet Harbour", "text": "A drama of 1986, directed by Mira Solano."},
-    {"title": "Mira Solano", "text": "She grew up near Velmora and studied law."},
+    {"title": "Mira Solano", "text": "She grew up in Velmora and studied law."},
     {"title": "Velmora", "text": "A town at the sea with a red lighthouse."},
+    {"title": "Film school", "text": "Three years of cameras, light and sound."},
+    {"title": "Law school", "text": "Four years of contracts and courts."},
     {"title": "Rain", "text": "Water that falls from the clouds."},
-    {"title": "Harbour", "text": "A place where ships are safe from waves and wind."},
 ]
 
 
@@ -32,10 +33,17 @@ async def test_meaning_is_found_without_shared_words(model_cache: Path) -> None:
 
 async def test_the_walk_finds_the_second_step(model_cache: Path) -> None:
     embedder = MiniLM(model_cache)
-    async with create_search_engine("graph", documents=NOTES, embedder=embedder) as engine:
-        result = await engine.search("What did the director of The Quiet Harbour study?", limit=2)
+    titles = []
+    kinds: tuple[SearchKind, ...] = ("hybrid", "graph")
+    for kind in kinds:
+        async with create_search_engine(kind, documents=NOTES, embedder=embedder) as engine:
+            result = await engine.search(
+                "What did the director of The Quiet Harbour study?", limit=2
+            )
+        titles.append([hit.title for hit in result.hits])
 
-    assert [hit.title for hit in result.hits] == ["The Quiet Harbour", "Mira Solano"]
+    assert titles[0] == ["The Quiet Harbour", "Film school"]  # as docs/search.md says
+    assert titles[1] == ["The Quiet Harbour", "Mira Solano"]
 
 
 async def test_the_example_of_the_docs_runs_and_prints_what_they_say(

@@ -18,6 +18,15 @@ BENCHES = {
     "selection": "reverie.evals.bench.selection",
     "confidence": "reverie.evals.bench.confidence",
     "selection_real": "reverie.evals.bench.real_selection",
+    "graph": "reverie.evals.bench.graph",
+    "ingest": "reverie.evals.bench.ingest",
+    "retrieval": "reverie.evals.bench.retrieval",
+    "rerank": "reverie.evals.bench.rerank",
+    "vectors": "reverie.evals.bench.vectors",
+    "extract": "reverie.evals.bench.extract",
+    "chunks": "reverie.evals.bench.chunks",
+    "resolution": "reverie.evals.bench.resolution",
+    "llama_index": "reverie.evals.bench.llama_index",
 }
 """Name on the command line to module."""
 

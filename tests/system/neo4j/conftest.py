@@ -8,6 +8,7 @@ keeps in it is deleted; tests that end their server are skipped.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import shutil
@@ -20,6 +21,7 @@ from typing import Any
 import pytest
 
 from reverie.knowledge.graph.neo4j import Neo4jGraph
+from reverie.knowledge.graph.neo4j.connection import Transaction
 from reverie.settings import Neo4jSettings
 from tests.contract.graph_examples import DIMENSION, EMBEDDER, Reopen
 
@@ -101,22 +103,34 @@ def neo4j_uri(request: pytest.FixtureRequest, tmp_path_factory: Any) -> Iterator
         server.kill()
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def neo4j_settings(neo4j_uri: str) -> Neo4jSettings:
     return Neo4jSettings.model_validate(
-        {"connect_seconds": 10, "query_seconds": 20, **_RUNNING, "uri": neo4j_uri}
+        {"connect_seconds": 10, "query_seconds": 60, **_RUNNING, "uri": neo4j_uri}
     )
+
+
+@pytest.fixture(scope="session")
+def shared_store(neo4j_settings: Neo4jSettings) -> Iterator[Neo4jGraph]:
+    """One store for all tests, each of which has an event loop of its own."""
+    opening = Neo4jGraph.open(neo4j_settings, embedder=EMBEDDER, dimension=DIMENSION)
+    store = asyncio.run(opening)
+    yield store
+    asyncio.run(store.close())
 
 
 @pytest.fixture
-async def empty(neo4j_settings: Neo4jSettings) -> Neo4jSettings:
+async def empty(shared_store: Neo4jGraph, neo4j_settings: Neo4jSettings) -> Neo4jSettings:
     """The shared server without anything of Reverie's in it."""
-    await run(
-        neo4j_settings,
-        "MATCH (n) WHERE n:ReverieNode OR n:ReverieStore OR n:ReverieSource OR n:ReverieAlias "
-        "DETACH DELETE n",
-    )
+    await shared_store._connection.write(_wipe)
     return neo4j_settings
+
+
+async def _wipe(tx: Transaction) -> None:
+    await tx.rows(
+        "MATCH (n) WHERE n:ReverieNode OR n:ReverieStore OR n:ReverieSource OR n:ReverieAlias "
+        "DETACH DELETE n"
+    )
 
 
 async def run(settings: Neo4jSettings, query: str, **values: Any) -> list[list[Any]]:

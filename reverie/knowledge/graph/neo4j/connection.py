@@ -109,6 +109,13 @@ class Connection:
     def _run(self) -> None:
         try:
             self._loop.run_forever()
+            # What was cancelled ends now, and transports close their sockets.
+            left = asyncio.all_tasks(self._loop)
+            for task in left:
+                task.cancel()
+            if left:
+                self._loop.run_until_complete(asyncio.wait(left))
+            self._loop.run_until_complete(asyncio.sleep(0))
         finally:
             self._loop.close()
 
