@@ -91,7 +91,11 @@ class SearchSettings(Section):
         default=1.0, ge=0, le=1000, description="Weight of the search by words; 0: without it"
     )
     graph_weight: float = Field(
-        default=1.0, ge=0, le=1000, description="Weight of the walk on the graph; 0: without it"
+        default=20.0,
+        ge=0,
+        le=1000,
+        description="Weight of the walk on the graph, which begins at what the others found; 0: "
+        "without it",
     )
     rerank: Annotated[str, Field(min_length=1, max_length=1000)] | None = Field(
         default=None,
