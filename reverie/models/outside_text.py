@@ -14,6 +14,8 @@ _TURN = re.compile(r"\[(?=/?[A-Z_]{3,}\])")
 
 _INVISIBLE = ("Cc", "Cf", "Cs", "Co", "Cn")
 """Categories of characters that nobody sees: a person could not know what they say to a model."""
+_SELECTORS = re.compile("[\ufe00-\ufe0f\U000e0100-\U000e01ef]")
+"""They choose between forms of the character before; rows of them can hide a text."""
 _JOINERS = "\u200c\u200d"
 """Invisible, but they shape words of several scripts."""
 
@@ -22,6 +24,7 @@ def as_data(text: str, *, keep_lines: bool = False) -> str:
     """``text`` on one line, unless ``keep_lines``, without characters that cannot be seen, and with
     other brackets where a tag or the mark of a turn would begin.
     """
+    text = _SELECTORS.sub("", text)
     lines = [" ".join("".join(map(_visible, line)).split()) for line in text.splitlines()]
     joined = ("\n" if keep_lines else " ").join(line for line in lines if line)
     opened = _TAG.sub("\N{SINGLE LEFT-POINTING ANGLE QUOTATION MARK}", joined)

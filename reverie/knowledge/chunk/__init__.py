@@ -20,6 +20,8 @@ __all__ = ["Chunk", "ChunkKind", "chunks_of", "count_tokens"]
 _DESCRIBED = 200
 """Characters of a docstring that the embedding text begins with."""
 _PATH_PARTS = 3
+_LONGEST_NAME = 300
+"""Characters of a title or name, which every chunk under it repeats."""
 
 
 def chunks_of(document: SourceDocument, *, tokens: int) -> list[Chunk]:
@@ -70,11 +72,13 @@ def _embedding_text(document: SourceDocument, piece: Piece, text: str) -> str:
     if document.media == "code":
         path = "/".join(PurePosixPath(document.path).parts[-_PATH_PARTS:])
         said = " ".join(piece.docstring.split())[:_DESCRIBED]
-        front = (f"{piece.kind} {piece.name}".strip(), said, path.strip("/"), piece.lead)
+        name = f"{piece.kind} {piece.name}".strip()[:_LONGEST_NAME]
+        front = (name, said, path.strip("/"), piece.lead)
     else:
-        headings = list(piece.headings)
-        if document.title and headings[:1] != [document.title]:
-            headings.insert(0, document.title)
+        headings = [heading[:_LONGEST_NAME] for heading in piece.headings]
+        title = document.title[:_LONGEST_NAME]
+        if title and headings[:1] != [title]:
+            headings.insert(0, title)
         front = (" > ".join(headings), "", "", piece.lead)
     return "\n".join([*filter(None, front), text])
 

@@ -87,17 +87,32 @@ def _unparsed(lines: Lines, first: int, last: int) -> Iterator[_Block]:
 def _parsed(lines: Lines, body: int) -> Iterator[_Block]:
     try:
         from markdown_it import MarkdownIt
+        from markdown_it.rules_block import StateBlock
+        from markdown_it.token import Token
     except ImportError as error:
         raise ConfigError(
             "cutting Markdown needs markdown-it-py", hint="pip install 'reverie[knowledge]'"
         ) from error
     parser = MarkdownIt("commonmark").enable("table")
-    parser.core.ruler.disable(["inline", "text_join"], ignoreInvalid=True)
+
+    class Outermost(StateBlock):
+        """Forgets what stands within a block, but for the words of a heading: a megabyte of short
+        lines has a million tokens.
+        """
+
+        def push(self, ttype: str, tag: str, nesting: Literal[-1, 0, 1]) -> Token:
+            token = super().push(ttype, tag, nesting)
+            heading = token.level == 1 and self.tokens[-2].type == "heading_open"
+            if token.level and not heading:
+                self.tokens.pop()
+            return token
+
     # It takes a carriage return for the end of a line too; here only a line feed is one.
     text = "\n".join(lines.lines[body:]).replace("\r", " ")
+    state = Outermost(text.replace("\0", "\ufffd"), parser, {}, [])
+    parser.block.tokenize(state, state.line, state.lineMax)
     reached = body
-    tokens = parser.parse(text)
-    for place, token in enumerate(tokens):
+    for place, token in enumerate(state.tokens):
         if token.level or token.map is None or token.nesting < 0:
             continue
         first, last = token.map[0] + body, min(token.map[1] + body, len(lines)) - 1
@@ -107,7 +122,7 @@ def _parsed(lines: Lines, body: int) -> Iterator[_Block]:
         reached = last + 1
         if token.type == "heading_open":
             yield _Block(
-                "heading", first, last, int(token.tag[1]), plain(tokens[place + 1].content)
+                "heading", first, last, int(token.tag[1]), plain(state.tokens[place + 1].content)
             )
         elif token.type == "table_open":
             yield _Block("table", first, last)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Final
 
 from reverie.knowledge.episodes.episode import Episode
@@ -28,33 +28,34 @@ def near_duplicates(
     """Groups of memories that say the same, by ``seq`` [N]; ``matrix`` [N, D] holds their vectors.
 
     Each group is around its oldest memory: every other one is similar to that one, so a chain of
-    small changes does not end in one group.
+    small changes does not end in one group. Only memories of one kind with the same numbers and
+    negations are compared.
     """
     import numpy as np
 
+    alike: dict[tuple[str, frozenset[tuple[str, int]]], list[int]] = {}
+    for row, seq in enumerate(seqs.tolist()):
+        if (episode := episodes.get(seq)) is not None:
+            words = frozenset(changed_words(episode.text).items())
+            alike.setdefault((episode.kind, words), []).append(row)
     groups: list[list[int]] = []
-    taken: set[int] = set()
-    for start in range(0, len(seqs), _BLOCK):
-        cosines = matrix[start : start + _BLOCK] @ matrix.T
-        for offset, row in enumerate(cosines):
-            first = int(seqs[start + offset])
-            if first in taken or first not in episodes:
-                continue
-            others = [int(seqs[i]) for i in np.flatnonzero(row >= above) if i > start + offset]
-            group = [first, *_same(episodes, first, [o for o in others if o not in taken])]
-            if len(group) > 1:
-                groups.append(group)
-                taken.update(group)
+    for rows in map(np.array, alike.values()):
+        groups += [seqs[rows[group]].tolist() for group in _similar(matrix[rows], above)]
     return groups
 
 
-def _same(episodes: Mapping[int, Episode], first: int, others: Sequence[int]) -> list[int]:
-    one = episodes[first]
-    words = changed_words(one.text)
-    return [
-        other
-        for other in others
-        if other in episodes
-        and episodes[other].kind == one.kind
-        and changed_words(episodes[other].text) == words
-    ]
+def _similar(matrix: NDArray[np.float32], above: float) -> Iterator[NDArray[np.int64]]:
+    """Rows that are similar to the first of them, two or more, each row once at most."""
+    import numpy as np
+
+    taken = np.zeros(len(matrix), dtype=np.bool_)
+    for start in range(0, len(matrix), _BLOCK):
+        cosines = matrix[start : start + _BLOCK] @ matrix.T
+        for row, similar in enumerate(cosines >= above, start):
+            if not taken[row]:
+                taken[row] = True
+                others = np.flatnonzero(similar & ~taken)
+                others = others[others > row]
+                taken[others] = True
+                if len(others):
+                    yield np.concatenate(([row], others))

@@ -15,18 +15,18 @@ from typing import Final
 from reverie.knowledge.chunk.chunk import Chunk
 from reverie.knowledge.extract.acronyms import acronyms
 from reverie.knowledge.extract.code.rules import say_code
-from reverie.knowledge.extract.lines import lines_of
+from reverie.knowledge.extract.lines import Line, lines_of
 from reverie.knowledge.extract.links import links, resolved
 from reverie.knowledge.extract.mentions import mentions
 from reverie.knowledge.extract.places import Places
-from reverie.knowledge.extract.statements import Statements
+from reverie.knowledge.extract.statements import MOST_OF_ONE, Statements
 from reverie.knowledge.extract.tables import cells
 from reverie.knowledge.graph.records import Batch, thing_id
 from reverie.knowledge.read.document import SourceDocument
 
 MOST_MENTIONS: Final = 40
 """Of one chunk, the first ones."""
-MOST_MENTIONING: Final = 64
+MOST_MENTIONING: Final = MOST_OF_ONE
 """Chunks of one document that mention the same thing; beyond that the document does."""
 
 _LABEL_WORDS = 10
@@ -122,7 +122,8 @@ def _say_structure(said: Statements, places: Places, chunks: Sequence[Chunk]) ->
             said.say(node, "follows", before, chunk.span)
         before = node
         if document.media != "code" and chunk.headings:
-            said.say(node, "about", _heading(said, chunk.headings[-1]), chunk.span)
+            thing = _heading(said, chunk.headings[-1])
+            said.say(node, "about", thing, chunk.span, spare=thing)
     return home
 
 
@@ -147,7 +148,8 @@ def _say_text(said: Statements, places: Places, chunks: Sequence[Chunk], home: s
     for position, chunk in enumerate(chunks):
         for short in acronyms(chunk.text):
             span = places.within(chunks, position, short.start)
-            said.say(said.thing(short.short), "same_as", said.thing(short.long), span)
+            form = said.thing(short.short)
+            said.say(form, "same_as", said.thing(short.long), span, spare=form)
     lines = lines_of(document.text, markdown=document.media == "markdown")
     for link in links(lines):
         led = resolved(link.target, document.path)
@@ -159,14 +161,24 @@ def _say_text(said: Statements, places: Places, chunks: Sequence[Chunk], home: s
             end = said.elsewhere(document_id(led), posixpath.basename(led) or led)
         said.say(home, "links_to", end, places.line(link.line), text=link.words)
     if document.media == "markdown":
-        for cell in cells(lines):
-            row = said.thing(cell.row)
-            value = said.thing(cell.value if cell.names_a_thing else cell.statement)
-            span = places.line(cell.line)
-            said.say(row, "has", value, span, text=cell.column, end_label=cell.value)
-            held = places.chunk_at(cell.line)
-            start = home if held is None else chunk_id(chunks[held])
-            said.say(start, "mentions", row, span, end_label=cell.row)
+        _say_tables(said, places, chunks, home, lines)
+
+
+def _say_tables(
+    said: Statements, places: Places, chunks: Sequence[Chunk], home: str, lines: Sequence[Line]
+) -> None:
+    for cell in cells(lines):
+        row = said.thing(cell.row)
+        if said.is_common(row, "has"):  # the same name in so many rows names none of them
+            continue
+        value = said.thing(cell.value) if cell.names_a_thing else ""
+        if not value or said.is_common(value, "has"):
+            value = said.thing(cell.statement)
+        span = places.line(cell.line)
+        said.say(row, "has", value, span, text=cell.column, end_label=cell.value)
+        held = places.chunk_at(cell.line)
+        start = home if held is None else chunk_id(chunks[held])
+        said.say(start, "mentions", row, span, end_label=cell.row, spare=row)
 
 
 def _heading(said: Statements, heading: str) -> str:

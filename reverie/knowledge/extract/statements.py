@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -9,6 +10,8 @@ from reverie.knowledge.graph.records import Batch, Edge, Node, NodeKind, Span, t
 
 MOST_NAME: Final = 160
 """Characters of a name; what is longer is a sentence, and no thing is named by it."""
+MOST_OF_ONE: Final = 64
+"""Edges of one relation from which on a thing is common in a document."""
 
 
 class Statements:
@@ -21,6 +24,7 @@ class Statements:
         self._source = source
         self._nodes: dict[str, Node] = {}
         self._edges: dict[tuple[str, str, str, str], Edge] = {}
+        self._degrees: Counter[tuple[str, str]] = Counter()
 
     def own(
         self,
@@ -57,9 +61,10 @@ class Statements:
         text: str = "",
         end_label: str = "",
         weight: float = 1.0,
+        spare: str = "",
     ) -> None:
-        """One edge; nothing when an end is empty or both are the same."""
-        if start and end and start != end:
+        """One edge; nothing when an end is empty, both are the same, or ``spare`` is common."""
+        if start and end and start != end and not (spare and self.is_common(spare, relation)):
             edge = Edge(
                 start,
                 relation,
@@ -70,7 +75,12 @@ class Statements:
                 span=span,
                 weight=weight,
             )
-            self._edges.setdefault((start, relation, end, text), edge)
+            if self._edges.setdefault((start, relation, end, text), edge) is edge:
+                self._degrees.update(((start, relation), (end, relation)))
+
+    def is_common(self, thing: str, relation: str) -> bool:
+        """Whether so much was said of ``thing`` that more would make it a hub."""
+        return self._degrees[thing, relation] >= MOST_OF_ONE
 
     def batch(self) -> Batch:
         """Everything that was said."""

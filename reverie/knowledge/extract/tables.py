@@ -18,6 +18,8 @@ _MOST_LINE = 2000
 
 _RULE = re.compile(r"^\s{0,3}\|?\s{0,9}:?-+:?\s{0,9}(?:\|\s{0,9}:?-+:?\s{0,9})*\|?\s*$")
 _CELL = re.compile(r"(?<!\\)\|")
+_ORDINAL = re.compile(r"#?\d{1,3}[.)]?")
+"""A row's number, which every table has: the next cell names the row."""
 _MARKS = re.compile(r"\*\*|__|`|(?<!\w)[*_]|[*_](?!\w)")
 _LINKED = re.compile(r"!?\[([^\[\]]{0,300})\]\([^()]{0,500}\)")
 _PLAIN_VALUE = re.compile(
@@ -28,8 +30,8 @@ _PLAIN_VALUE = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """What a table says of a row: the name in its first column, the column's heading, the value,
-    and the line of the text (from 1).
+    """What a table says of a row: the name in its first column, or behind its number,
+    the column's heading, the value, and the line of the text (from 1).
     """
 
     row: str
@@ -76,6 +78,8 @@ def cells(lines: Sequence[Line]) -> list[Cell]:
 
 def _row(columns: Sequence[str], line: Line) -> Iterator[Cell]:
     row, *values = _split(line.text)
+    if values and columns[1:] and _ORDINAL.fullmatch(row):
+        (row, *values), columns = values, columns[1:]
     for column, value in zip(columns, values, strict=False):
         if row and value:
             yield Cell(row, column, value, line.number)

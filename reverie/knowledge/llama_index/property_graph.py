@@ -254,8 +254,8 @@ class ReveriePropertyGraphStore(PropertyGraphStore):
         properties: dict[str, Any] | None = None,
         ids: list[str] | None = None,
     ) -> None:
-        """As ``delete``. Raises ConfigError, and deletes nothing, when a node belongs to a document
-        that was ingested.
+        """As ``delete``. Raises ConfigError, and deletes nothing, when a node or a relation belongs
+        to a document that was ingested, or to anything else that LlamaIndex did not write.
         """
         gone: dict[str, Node] = {}
         for found in (
@@ -269,6 +269,13 @@ class ReveriePropertyGraphStore(PropertyGraphStore):
                     f"{node.label!r} belongs to {node.source}",
                     hint="delete that source from the library instead",
                 )
+        edges = await self._edges(None, relation_names, None) if relation_names else []
+        for edge in edges:
+            if not edge.source.startswith(WRITER):
+                raise ConfigError(
+                    f"the relation {edge.relation!r} also belongs to {edge.source or 'the graph'}",
+                    hint="delete relations of LlamaIndex by the names of their nodes",
+                )
         # What has no source yet is given one: the store deletes by source.
         unowned = [node for node in gone.values() if not node.source]
         owned = [Node(n.id, n.kind, n.label, source=f"{WRITER}{n.id}") for n in unowned]
@@ -276,8 +283,7 @@ class ReveriePropertyGraphStore(PropertyGraphStore):
             await self._store.write(Batch(nodes=owned))
         for node in gone.values():
             await self._store.delete_source(node.source or f"{WRITER}{node.id}")
-        if relation_names:
-            edges = await self._edges(None, relation_names, None)
+        if edges:
             await self._store.invalidate([edge.id for edge in edges])
 
     # -- inside ----------------------------------------------------------------------------------

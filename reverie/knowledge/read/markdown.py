@@ -11,6 +11,10 @@ _UNDERLINE: Final = re.compile(r" {0,3}=+[ \t]*$")
 _TITLE: Final = re.compile(r"title:\s*(.+?)\s*$", re.IGNORECASE)
 _LOOKED_AT: Final = 500
 """Lines: a title stands near the beginning."""
+LONGEST_HEADING: Final = 300
+"""Characters: every chunk repeats the headings that it stands under."""
+_LONGEST_LINE: Final = 1000
+"""Characters of its line that are looked at: links in it have addresses."""
 
 
 def front_matter(lines: list[str]) -> int:
@@ -24,11 +28,11 @@ def front_matter(lines: list[str]) -> int:
 
 def title_of(text: str) -> str:
     """The title in the front matter, or the first heading; empty where there is neither."""
-    lines = text.split("\n", _LOOKED_AT + 1)[:_LOOKED_AT]
+    lines = [line[:_LONGEST_LINE] for line in text.split("\n", _LOOKED_AT + 1)[:_LOOKED_AT]]
     body = front_matter(lines)
     for line in lines[:body]:
         if match := _TITLE.match(line):
-            return match[1].strip("\"'")
+            return match[1].strip("\"'")[:LONGEST_HEADING]
     fence = ""
     for number, line in enumerate(lines[body:], body):
         if match := _FENCE.match(line):
@@ -46,7 +50,11 @@ def title_of(text: str) -> str:
 
 
 def plain(inline: str) -> str:
-    """A line of Markdown without what marks links, emphasis and code."""
+    """The line of a heading without what marks links, emphasis and code; of a longer one its
+    first ``LONGEST_HEADING`` characters.
+    """
+    inline = inline[:_LONGEST_LINE]  # before the patterns, whose time grows with its square
     text = re.sub(r"!?\[([^\]]*)\]\([^)]*\)", r"\1", inline)
     text = re.sub(r"(\*{1,3}|`+)(\S(?:.*?\S)?)\1", r"\2", text)
-    return re.sub(r"\\([!-/:-@\[-`{-~])", r"\1", text).strip()
+    text = re.sub(r"\\([!-/:-@\[-`{-~])", r"\1", text)
+    return text.strip()[:LONGEST_HEADING].rstrip()

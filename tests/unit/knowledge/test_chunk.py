@@ -153,10 +153,25 @@ def test_the_count_of_tokens_is_near_that_of_a_model() -> None:
             " " * 500_000 + "x",
             "# a\n" * 3_000,
             "日本語。" * 5_000,
+            "# " + "[" * 100_000,
+            "# a" + " " * 100_000 + "b",
         ),
         *("(" * 50_000, "class A {" * 5_000, "fn f() {" * 3_000, "> " * 10_000, "x=1;" * 4_000),
     ],
-    ids=["word", "accents", "space", "headings", "sentences", "(", "{", "fn", ">", ";"],
+    ids=[
+        "word",
+        "accents",
+        "space",
+        "headings",
+        "sentences",
+        "brackets",
+        "spaces",
+        "(",
+        "{",
+        "fn",
+        ">",
+        ";",
+    ],
 )
 def test_strange_text_takes_no_longer(text: str) -> None:
     began = time.monotonic()
@@ -164,3 +179,24 @@ def test_strange_text_takes_no_longer(text: str) -> None:
         document = SourceDocument("/a", media, text, language)  # type: ignore[arg-type] # one of them
         assert all(count_tokens(chunk.text) <= 200 for chunk in chunks_of(document, tokens=200))
     assert time.monotonic() - began < 10
+
+
+def test_a_long_heading_is_not_repeated_whole_in_every_chunk() -> None:
+    heading = "word " * 10_000
+    text = f"# {heading}\n\n" + "Some sentence stands here. " * 500
+    document = SourceDocument("/a.md", "markdown", text, title=heading)
+    chunks = chunks_of(document, tokens=200)
+    assert sum(len(chunk.embedding_text) for chunk in chunks) < 2 * len(text)
+
+
+def test_markdown_takes_memory_for_its_outermost_blocks_alone() -> None:
+    import tracemalloc
+
+    text = "|a|b|\n|-|-|\n" + "||\n" * 5_000 + "\n" + "- a\n" * 5_000
+    document = SourceDocument("/a.md", "markdown", text)
+    chunks_of(document, tokens=200)
+    tracemalloc.start()
+    chunks_of(document, tokens=200)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 300 * len(text)

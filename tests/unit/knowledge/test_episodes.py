@@ -10,10 +10,12 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from reverie.errors import ConfigError, KnowledgeUnavailable
 from reverie.knowledge.episodes import Episode, EpisodicMemory, strength
+from reverie.knowledge.episodes.duplicates import near_duplicates
 from tests.unit.conftest import HashEmbedder
 
 DAY = 86_400.0
@@ -115,6 +117,20 @@ async def test_compacting_merges_what_says_the_same_and_nothing_else(open_memory
     assert (one.text, one.importance, one.learned) == (same + "!!", 0.8, 5.0)
     assert [o.source for o in one.occasions] == ["b", "a"]
     assert (await memory.compact(similar_above=0.9)).merged == 0
+
+
+def test_memories_that_differ_in_numbers_are_not_compared_with_each_other() -> None:
+    number = 3000
+    episodes = {
+        i: Episode(f"{i:012x}", f"the box is on shelf {i // 2}" + "!" * (i % 2), "note", 0.5, i, i)
+        for i in range(number)
+    }
+    began = time.process_time()
+    groups = near_duplicates(
+        np.arange(number), np.ones((number, 1), dtype=np.float32), episodes, 0.9
+    )
+    assert time.process_time() - began < 2
+    assert sorted(groups) == [[i, i + 1] for i in range(0, number, 2)]
 
 
 async def test_compacting_can_forget_what_has_faded(open_memory: Open) -> None:

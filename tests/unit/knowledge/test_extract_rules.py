@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from itertools import pairwise
 
 import pytest
 
+from reverie.knowledge.chunk import chunks_of
 from reverie.knowledge.chunk.chunk import Chunk
 from reverie.knowledge.extract.acronyms import acronyms
 from reverie.knowledge.extract.lines import lines_of
@@ -239,3 +241,34 @@ def test_a_value_of_a_table_stands_for_itself_only_where_it_is_a_name() -> None:
     assert [cell.names_a_thing for cell in found] == [True, False, False, False, False]
     assert found[1].statement == "row b: 1,200"
     assert all(a.line < b.line for a, b in pairwise(found))
+
+
+def test_a_rows_number_does_not_name_it() -> None:
+    table = "| no | name | born |\n|---|---|---|\n| 1 | Ada | London |\n| 2. | Bob | Paris |\n"
+    found = cells(lines_of(table, markdown=True))
+    assert [(c.row, c.column, c.value) for c in found] == [
+        ("Ada", "born", "London"),
+        ("Bob", "born", "Paris"),
+    ]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "| a | b |\n|---|---|\n" + "".join(f"| same | thing x{i}y |\n" for i in range(200)),
+        "| a | b |\n|---|---|\n" + "".join(f"| row x{i}y | Windows |\n" for i in range(200)),
+        "\n\n".join(f"The Alpha{i} Beta (AB) runs." for i in range(200)),
+        "\n\n".join(f"# Zebra\n\nnumber {i}" for i in range(200)),
+    ],
+    ids=["row", "value", "short form", "heading"],
+)
+def test_no_document_makes_a_hub(text: str) -> None:
+    read = SourceDocument(PATH, "markdown", text)
+    batch = rule_batch(read, chunks_of(read, tokens=200))
+    degrees = Counter(
+        (end, edge.relation)
+        for edge in batch.edges
+        for end in (edge.start, edge.end)
+        if not end.startswith(("document:", "chunk:"))
+    )
+    assert 0 < max(degrees.values()) <= 64

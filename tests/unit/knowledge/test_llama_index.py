@@ -9,9 +9,11 @@ from pathlib import Path
 import pytest
 
 from reverie.errors import ConfigError
+from reverie.knowledge.chunk import chunks_of
 from reverie.knowledge.extract.rules import rule_batch
 from reverie.knowledge.graph import GraphStore, SqliteGraph
 from reverie.knowledge.llama_index import ReveriePropertyGraphStore, source_documents
+from reverie.knowledge.read.document import SourceDocument
 from tests.contract.graph_examples import DIMENSION, EMBEDDER, Reopen
 from tests.contract.llama_index_store import LlamaIndexStore, test_llama_index
 
@@ -46,6 +48,18 @@ def graph(tmp_path: Path) -> Iterator[ReveriePropertyGraphStore]:
     yield opened
     opened.close()
     asyncio.run(store.close())
+
+
+async def test_relations_of_an_ingested_document_are_not_deleted(tmp_path: Path) -> None:
+    store = await SqliteGraph.open(tmp_path / "g.sqlite", embedder=EMBEDDER, dimension=DIMENSION)
+    document = SourceDocument("/a.md", "markdown", "# Zebra\n\nText.")
+    await store.write(rule_batch(document, chunks_of(document, tokens=200)))
+    before = await store.size()
+    graph = ReveriePropertyGraphStore(store)
+    with pytest.raises(ConfigError, match=r"'about' also belongs to /a\.md"):
+        await graph.adelete(relation_names=["about"])
+    assert await store.size() == before
+    await store.close()
 
 
 def test_synchronous_methods(graph: ReveriePropertyGraphStore) -> None:
