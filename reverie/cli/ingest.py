@@ -135,7 +135,7 @@ async def _opened(
         if with_model:
             from reverie.models.load import load_chat_model
 
-            model = await asyncio.to_thread(load_chat_model, "", settings, report)
+            model = await asyncio.to_thread(load_chat_model, settings.model.name, settings, report)
             stack.push_async_callback(asyncio.to_thread, model.close)
             stack.push_async_callback(model.aclose)
             await model.prepare()

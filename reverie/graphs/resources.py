@@ -12,14 +12,14 @@ import functools
 import threading
 import uuid
 from collections.abc import Awaitable, Callable, Iterable
-from concurrent.futures import Future
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING
 from weakref import WeakValueDictionary
 
 from reverie.errors import ConfigError
 from reverie.graphs.meter import Meter
 from reverie.graphs.prompt import PACKAGED, PromptBook
 from reverie.graphs.templates import TemplateBook
+from reverie.knowledge.once import Once
 from reverie.models.prices import Prices, prices_of
 from reverie.settings import Settings, load_settings
 
@@ -40,8 +40,6 @@ if TYPE_CHECKING:
     from reverie.models.embedded.checkpoint import Report
     from reverie.models.embedder import Embedder
     from reverie.tools import Tool
-
-T = TypeVar("T")
 
 Verifier = Callable[[str, str], "float | Awaitable[float | None] | None"]
 """Judges an answer to a question: 0 (wrong) to 1 (right), None when it cannot tell. A plain
@@ -72,12 +70,12 @@ class Resources:
         self._embedder: Embedder | None = None
         self._vectors: dict[str, NDArray[np.float32]] = {}
         self._beliefs: Beliefs | None = None
-        self._facts = _Once(self._open_facts)
-        self._library = _Once(self._open_library)
-        self._memory = _Once(self._open_memory)
-        self._calibrations = _Once(self._open_calibrations)
-        self._episodes = _Once(self._open_episodes)
-        self._sops = _Once(self._open_sops)
+        self._facts = Once(self._open_facts)
+        self._library = Once(self._open_library)
+        self._memory = Once(self._open_memory)
+        self._calibrations = Once(self._open_calibrations)
+        self._episodes = Once(self._open_episodes)
+        self._sops = Once(self._open_sops)
         self._prompts: PromptBook | None = None
         self._templates: TemplateBook | None = None
         self._verifiers: dict[str, Verifier] = {}
@@ -329,57 +327,6 @@ class Resources:
         book = await SopBook.open(self.settings.home / "sops.sqlite")
         self._notices.extend(book.notices)
         return book
-
-
-class _Once(Generic[T]):
-    """Opens something at its first use; whoever asks meanwhile, in any thread and event loop, waits
-    for the same opening.
-    """
-
-    def __init__(self, opener: Callable[[], Awaitable[T]]) -> None:
-        self._open = opener
-        self._lock = threading.Lock()
-        self._opening: Future[T] | None = None
-        self._task: asyncio.Task[None] | None = None  # an event loop alone would not keep it alive
-
-    async def get(self) -> T:
-        while True:
-            with self._lock:
-                opening, first = self._opening, self._opening is None
-                if opening is None:
-                    opening = self._opening = Future()
-            if first:
-                self._task = asyncio.ensure_future(self._fill(opening))
-            try:
-                # Shielded: the task that happens to open it may be cancelled, the others wait on.
-                return await asyncio.shield(asyncio.wrap_future(opening))
-            except asyncio.CancelledError:
-                task = asyncio.current_task()
-                if not opening.cancelled() or (task is not None and task.cancelling()):
-                    raise
-                # The loop that was opening it has ended: this one takes over.
-
-    async def _fill(self, opening: Future[T]) -> None:
-        try:
-            value = await self._open()
-        except BaseException as error:
-            with self._lock:
-                self._opening = None
-            if not isinstance(error, Exception):
-                opening.cancel()
-                raise
-            opening.set_exception(error)
-        else:
-            opening.set_result(value)
-
-    def taken(self) -> T | None:
-        """What was opened, if anything, forgetting it."""
-        with self._lock:
-            opening = self._opening
-            if opening is None or not opening.done():
-                return None
-            self._opening = None
-        return opening.result()
 
 
 def resources_at_hand(key: str) -> Resources | None:

@@ -254,7 +254,8 @@ class Ingest:
                         parts = read
                         if parts is None:
                             parts = await asyncio.to_thread(self._store.documents, name)
-                        await graph.write(name, digest, parts, self._options.extract)
+                        if said := await graph.write(name, digest, parts, self._options.extract):
+                            await self._tell(Warned(said))
                     await graph.forget()
 
     async def _remove(self, gone: Sequence[str]) -> None:
@@ -294,6 +295,11 @@ class Ingest:
                 await self._tell(Warned(f"Some chunks are found by words only: {refused}"))
         await self._follow()
         await asyncio.to_thread(self._embedding.stored.clean, self._embedding.embedder.name)
+        if self._graph is not None and self._options.extract != "nothing":
+            with self._timed("graph"):
+                said = await self._graph.resolve()
+            if said:
+                await self._tell(Warned(said))
 
     # -- telling -----------------------------------------------------------------------------------
 

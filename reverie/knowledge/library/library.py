@@ -244,13 +244,13 @@ class Library:
         warnings: list[str] = []
         extractor, model = self._extractor(extract)
         try:
-            index = await self._parts.index(embedder.name, embedder.dimension)
+            index = await self._parts.index()
         except (KnowledgeUnavailable, ConfigError) as error:
             warnings.append(f"There is no index of vectors: {error} Searches compare exactly.")
         if extract == "nothing" and not await asyncio.to_thread(self._store.has_graph):
             return index, None, warnings
         try:
-            store = await self._parts.graph(embedder.name, embedder.dimension)
+            store = await self._parts.graph()
         except KnowledgeUnavailable as error:
             warnings.append(
                 f"The graph cannot be opened: {error} The next ingest writes what it lacks."
@@ -287,14 +287,14 @@ class Library:
         warnings: list[str] = []
         embedder, dimension = await asyncio.to_thread(self._stored.embedder)
         try:
-            await (await self._parts.index(embedder, dimension)).follow(dimension)
+            await (await self._parts.index()).follow(dimension)
         except ConfigError:  # chromadb is missing: there is no index
             pass
         except KnowledgeUnavailable as error:
             warnings.append(f"The index of vectors cannot follow: {error}")
         try:
             for path in await asyncio.to_thread(self._store.forgotten):
-                graph = await self._parts.graph(embedder, dimension)
+                graph = await self._parts.graph()
                 await graph.delete_source(path)
                 await asyncio.to_thread(self._store.remembered, path)
         except (KnowledgeUnavailable, ConfigError) as error:

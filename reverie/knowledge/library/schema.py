@@ -119,5 +119,9 @@ LIBRARY_SCHEMA: Final = Schema(
             PRIMARY KEY (key, model)
         );
         """,
+        """
+        -- Things that came into the graph, of which no other names were looked for yet.
+        CREATE TABLE unresolved (thing TEXT PRIMARY KEY) WITHOUT ROWID;
+        """,
     ),
 )

@@ -44,11 +44,11 @@ class LibrarySearch:
                 "every way to search has the weight 0",
                 hint="Raise search.vector_weight, search.fulltext_weight or search.graph_weight",
             )
-        stored, dimension = await asyncio.to_thread(self._parts.stored.embedder)
+        stored, _ = await asyncio.to_thread(self._parts.stored.embedder)
         found = (
-            await self._by_meaning(stored, dimension) if weights["vector"] and stored else None,
+            await self._by_meaning(stored) if weights["vector"] and stored else None,
             FullTextSource(self._parts.store.database, self._where),
-            await self._by_graph(stored, dimension) if weights["graph"] else None,
+            await self._by_graph() if weights["graph"] else None,
         )
         sources: list[SearchSource] = [one for one in found if one and weights[one.name]]
         if not sources:
@@ -64,7 +64,7 @@ class LibrarySearch:
         said = [*self._warnings, *(found[0].warnings if found[0] else ())]
         return replace(result, warnings=(*said, *result.warnings))
 
-    async def _by_meaning(self, stored: str, dimension: int) -> VectorSource | None:
+    async def _by_meaning(self, stored: str) -> VectorSource | None:
         try:
             embedder: Embedder = await self._parts.embedder()
             if embedder.name != stored:
@@ -72,29 +72,29 @@ class LibrarySearch:
         except ReverieError as error:
             self._warnings.append(f"Without the search by meaning: {error}")
             return None
-        index = await self._index(stored, dimension)
+        index = await self._index()
         return VectorSource(self._parts.stored, index, stored, self._where)
 
-    async def _index(self, embedder: str, dimension: int) -> LibraryIndex | None:
+    async def _index(self) -> LibraryIndex | None:
         """None: comparing with every vector finds the same, and is fast or the only way."""
         size = await asyncio.to_thread(self._parts.store.size)
         if self._where or (not self._parts.has_vectors and size["chunks"] < self._index_from):
             return None
         try:
-            return await self._parts.index(embedder, dimension)
+            return await self._parts.index()
         except ConfigError:  # chromadb is missing: the ingest has said it
             return None
         except KnowledgeUnavailable as error:
             self._warnings.append(f"Without the index of vectors, exactly instead: {error}")
             return None
 
-    async def _by_graph(self, embedder: str, dimension: int) -> SearchSource | None:
+    async def _by_graph(self) -> SearchSource | None:
         from reverie.knowledge.search.graph_walk import GraphWalk
 
         if not await asyncio.to_thread(self._parts.store.has_graph):
             return None
         try:
-            graph = await self._parts.graph(embedder, dimension)
+            graph = await self._parts.graph()
         except (KnowledgeUnavailable, ConfigError) as error:
             self._warnings.append(f"Without the graph: {error}")
             return None

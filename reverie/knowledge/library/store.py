@@ -108,6 +108,21 @@ class LibraryStore:
                 ):
                     connection.execute(statement, (number,))
 
+    def unresolve(self, things: Iterable[str]) -> None:
+        """Other names of these things, by id, are to be looked for."""
+        with self.database.writing() as connection:
+            connection.executemany(
+                "INSERT OR IGNORE INTO unresolved VALUES (?)",
+                ((storable(thing),) for thing in things),
+            )
+
+    def resolved(self, things: Iterable[str]) -> None:
+        """They were looked for."""
+        with self.database.writing() as connection:
+            connection.executemany(
+                "DELETE FROM unresolved WHERE thing = ?", ((thing,) for thing in things)
+            )
+
     def add_root(self, path: str, exclude: Sequence[str]) -> None:
         """Remembers what was named."""
         with self.database.writing() as connection:
@@ -200,13 +215,20 @@ class LibraryStore:
             )
             return frozenset(key for (key,) in rows)
 
-    def extracted(self, key: str, model: str) -> str | None:
-        """What a model read from a chunk, as JSON; None when it was not asked."""
+    def extracted(self, keys: Sequence[str], model: str) -> dict[str, str]:
+        """What a model read from these chunks, as JSON, of those it was asked about."""
         with self.database.reading() as connection:
-            row = connection.execute(
-                "SELECT triplets FROM extracted WHERE key = ? AND model = ?", (key, model)
-            ).fetchone()
-        return None if row is None else str(row[0])
+            rows = connection.execute(
+                "SELECT key, triplets FROM extracted "
+                "WHERE model = ? AND key IN (SELECT value FROM json_each(?))",
+                (model, json.dumps(list(keys))),
+            )
+            return dict(rows.fetchall())
+
+    def unresolved(self) -> list[str]:
+        """Things, by id, whose other names are to be looked for."""
+        with self.database.reading() as connection:
+            return [thing for (thing,) in connection.execute("SELECT thing FROM unresolved")]
 
     def keep_extracted(self, key: str, model: str, triplets: str) -> None:
         with self.database.writing() as connection:

@@ -11,8 +11,10 @@ import pytest
 from reverie.cli.ingest_view import IngestTally, summary
 from reverie.cli.run import run
 from reverie.cli.wording import ASCII
+from reverie.errors import ConfigError
 from reverie.knowledge.library import Done, Embedded, Ended, Failed, Found, Skipped
-from reverie.models import embeddings
+from reverie.models import embeddings, load
+from reverie.settings import Settings
 from tests.unit.knowledge.library_parts import CountingEmbedder
 
 
@@ -78,6 +80,17 @@ def test_a_dry_run_only_lists(folder: Path, capsys: pytest.CaptureFixture[str]) 
     plan = document(capsys, "ingest", str(folder), "--dry-run")
     assert len(plan["read"]) == 2
     assert "nothing is in" in said(capsys, "library")[0]
+
+
+def test_the_model_of_the_settings_extracts(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def load_chat_model(name: str, *_: Any) -> None:
+        raise ConfigError(f"asked for {name!r}")
+
+    monkeypatch.setattr(load, "load_chat_model", load_chat_model)
+    told = document(capsys, "ingest", str(folder), "--extract", "model", code=2)
+    assert told["error"]["message"] == f"asked for {Settings().model.name!r}"
 
 
 def test_nothing_to_read_is_a_failure(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,7 +9,8 @@ import threading
 import pytest
 
 from reverie.errors import ConfigError, KnowledgeUnavailable
-from reverie.graphs.resources import Resources, _Once, find_resources
+from reverie.graphs.resources import Resources, find_resources
+from reverie.knowledge.once import Once
 from reverie.settings import Settings
 from tests.unit.conftest import ScriptedResources
 
@@ -49,7 +50,7 @@ async def test_whoever_is_cancelled_does_not_end_the_opening_for_others() -> Non
         await opened.wait()
         return "store"
 
-    once = _Once(opener)
+    once = Once(opener)
     first, second = asyncio.create_task(once.get()), asyncio.create_task(once.get())
     await asyncio.sleep(0.01)
     first.cancel()
@@ -71,7 +72,7 @@ async def test_a_failed_opening_is_tried_again_at_the_next_use() -> None:
             raise error
         return "store"
 
-    once = _Once(opener)
+    once = Once(opener)
     both = await asyncio.gather(once.get(), once.get(), return_exceptions=True)
     assert [str(error) for error in both] == ["full", "full"]
     assert once.taken() is None
@@ -88,7 +89,7 @@ def test_threads_with_event_loops_of_their_own_share_one_opening() -> None:
         await asyncio.sleep(0.05)
         return object()
 
-    once = _Once(opener)
+    once = Once(opener)
     got: list[object] = []
     threads = [
         threading.Thread(target=lambda: got.append(asyncio.run(once.get()))) for _ in range(6)
@@ -113,7 +114,7 @@ def test_another_loop_takes_over_when_the_opening_one_ends() -> None:
         await asyncio.sleep(0.2 if openings == 1 else 0)
         return "store"
 
-    once = _Once(opener)
+    once = Once(opener)
 
     async def gives_up() -> None:
         with pytest.raises(TimeoutError):
