@@ -18,6 +18,8 @@ Verdict = Literal["letters", "spelling", "different"]
 
 _WORD = re.compile(r"[^\W_]+")
 _SYMBOLS = re.compile(r"[+#*/\\@$€£%<>=]")
+_MARKS = re.compile(r"^[-_.~]+|_+$")
+"""What tells ``--file``, ``.file``, ``__file__`` and the word apart."""
 _QUALIFIER = re.compile(r"\(([^()]*)\)\s*$")
 _MOST_WORDS = 8
 _FEWEST_LETTERS = 5
@@ -55,7 +57,7 @@ def name_of(text: str) -> Name:
         plain="".join(words),
         words=words,
         numbers=tuple(word for place, word in enumerate(words) if _tells_apart(word, place)),
-        symbols=tuple(sorted(_SYMBOLS.findall(folded))),
+        symbols=(*sorted(_SYMBOLS.findall(folded)), *_MARKS.findall(folded.strip())),
         qualifier=" ".join(_WORD.findall(qualifier[1])) if qualifier else "",
     )
 

@@ -50,6 +50,11 @@ def pair(edge: Edge) -> tuple[str, str]:
         ("Jean-Luc Godard", "Jean Luc Godard", "letters"),
         ("Aram Kachaturian", "Aram Khachaturian", "spelling"),
         ("colour theory", "color theory", "spelling"),
+        # Options, hidden files and private names.
+        ("--file", "file", "different"),
+        (".profile", "profile", "different"),
+        ("__init__", "init", "different"),
+        ("class_", "class", "different"),
         # Numbers, versions, dates, persons.
         ("Python 3.1", "Python 31", "different"),
         ("Python 3.11", "Python 3.12", "different"),
