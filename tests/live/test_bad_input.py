@@ -156,7 +156,7 @@ def assert_sound(home: Path, *, runs: int) -> None:
     with closing(sqlite3.connect(home / "strategies.sqlite")) as connection:
         assert connection.execute("SELECT count(*) FROM runs").fetchone() == (runs,)
     with closing(sqlite3.connect(home / "graph.sqlite")) as connection:
-        facts = "SELECT count(*) FROM edges WHERE status = 'fact' AND valid_to IS NULL"
+        facts = "SELECT count(*) FROM edges WHERE fact = 1 AND valid_to IS NULL"
         assert connection.execute(facts).fetchone()[0] >= 300
 
 

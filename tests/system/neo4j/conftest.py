@@ -3,7 +3,7 @@
 ``TEST_NEO4J_SERVER`` names the program that starts one (``--home DIR --bolt PORT``); without it the
 one in ../shared/neo4j beside the checkout is taken. ``REVERIE_NEO4J_URI``, with
 ``REVERIE_NEO4J_USER`` and ``REVERIE_NEO4J_PASSWORD``, names one that runs already: what Reverie
-keeps in it is deleted; tests that end their server are skipped.
+keeps in it is deleted, and tests that kill a server start one beside it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,6 @@ from typing import Any
 import pytest
 
 from reverie.knowledge.graph.neo4j import Neo4jGraph
-from reverie.knowledge.graph.neo4j.connection import Transaction
 from reverie.settings import Neo4jSettings
 from tests.contract.graph_examples import DIMENSION, EMBEDDER, Reopen
 
@@ -34,6 +33,13 @@ _RUNNING = {
     for name, value in os.environ.items()
     if name in ("REVERIE_NEO4J_URI", "REVERIE_NEO4J_USER", "REVERIE_NEO4J_PASSWORD")
 }
+
+PASSWORD = "pa55-of-the-tests"
+
+WIPE = (
+    "MATCH (n) WHERE n:ReverieNode OR n:ReverieStore OR n:ReverieSource OR n:ReverieAlias "
+    "DETACH DELETE n"
+)
 
 
 class Server:
@@ -63,6 +69,10 @@ class Server:
         assert line.startswith("ready "), line
         self.uri = line.split()[1]
 
+    def start_if_killed(self) -> None:
+        if self._process is None:
+            self.start()
+
     def signal(self, number: signal.Signals) -> None:
         assert self._process is not None
         self._process.send_signal(number)
@@ -89,30 +99,31 @@ def neo4j_program(repository: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def neo4j_uri(request: pytest.FixtureRequest, tmp_path_factory: Any) -> Iterator[str]:
-    """The server that most tests share."""
-    if "uri" in _RUNNING:
-        yield _RUNNING["uri"]
-        return
-    program = request.getfixturevalue("neo4j_program")
-    server = Server(program, tmp_path_factory.mktemp("neo4j"))
+def neo4j_server(neo4j_program: Path, tmp_path_factory: Any) -> Iterator[Server]:
+    """The server that all tests share; whoever kills it starts it again."""
+    home = tmp_path_factory.mktemp("neo4j")
+    server = Server(neo4j_program, home, "--password", PASSWORD)
     try:
         server.start()
-        yield server.uri
+        yield server
     finally:
         server.kill()
 
 
 @pytest.fixture(scope="session")
-def neo4j_settings(neo4j_uri: str) -> Neo4jSettings:
-    return Neo4jSettings.model_validate(
-        {"connect_seconds": 10, "query_seconds": 60, **_RUNNING, "uri": neo4j_uri}
-    )
+def neo4j_settings(request: pytest.FixtureRequest) -> Neo4jSettings:
+    chosen = _RUNNING
+    if "uri" not in chosen:
+        server = request.getfixturevalue("neo4j_server")
+        chosen = {"uri": server.uri, "password": PASSWORD}
+    # A server that has just started takes its time for everything that is asked first.
+    return Neo4jSettings.model_validate({"connect_seconds": 10, "query_seconds": 60, **chosen})
 
 
 @pytest.fixture(scope="session")
 def shared_store(neo4j_settings: Neo4jSettings) -> Iterator[Neo4jGraph]:
     """One store for all tests, each of which has an event loop of its own."""
+    asyncio.run(run(neo4j_settings, WIPE))
     opening = Neo4jGraph.open(neo4j_settings, embedder=EMBEDDER, dimension=DIMENSION)
     store = asyncio.run(opening)
     yield store
@@ -122,15 +133,8 @@ def shared_store(neo4j_settings: Neo4jSettings) -> Iterator[Neo4jGraph]:
 @pytest.fixture
 async def empty(shared_store: Neo4jGraph, neo4j_settings: Neo4jSettings) -> Neo4jSettings:
     """The shared server without anything of Reverie's in it."""
-    await shared_store._connection.write(_wipe)
+    await shared_store._connection.write(lambda tx: tx.rows(WIPE))
     return neo4j_settings
-
-
-async def _wipe(tx: Transaction) -> None:
-    await tx.rows(
-        "MATCH (n) WHERE n:ReverieNode OR n:ReverieStore OR n:ReverieSource OR n:ReverieAlias "
-        "DETACH DELETE n"
-    )
 
 
 async def run(settings: Neo4jSettings, query: str, **values: Any) -> list[list[Any]]:

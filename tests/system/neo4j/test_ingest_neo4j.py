@@ -12,27 +12,29 @@ from reverie.knowledge.library import Library
 from reverie.knowledge.vectors import FaissVectors
 from reverie.settings import Neo4jSettings, Settings
 from tests.system.ingest_children import DIMENSION, NAME, SlowEmbedder
-from tests.system.neo4j.conftest import Server
+from tests.system.neo4j.conftest import PASSWORD, WIPE, Server, run
 
 
-@pytest.mark.timeout(110)
+@pytest.mark.timeout(300)
 async def test_a_server_that_dies_during_an_ingest_is_filled_by_the_next_one(
-    neo4j_program: Path, tmp_path: Path
+    neo4j_server: Server, tmp_path: Path
 ) -> None:
     folder = tmp_path / "docs"
     folder.mkdir()
     for number in range(12):
         (folder / f"{number:02}.md").write_text(f"# Book {number}\n\nIt names Cape{number}.\n")
     names = [(folder / f"{number:02}.md").as_posix() for number in range(12)]
-    server = Server(neo4j_program, tmp_path / "neo4j")
+    server = neo4j_server
     library = None
     try:
-        await asyncio.to_thread(server.start)
-        patient = Neo4jSettings.model_validate({"uri": server.uri, "query_seconds": 60})
+        patient = Neo4jSettings.model_validate(
+            {"uri": server.uri, "password": PASSWORD, "query_seconds": 60}
+        )
+        await run(patient, WIPE)
         # A server that has just begun takes its time for the first queries, and the indexes.
         graph = await Neo4jGraph.open(patient, embedder=NAME, dimension=DIMENSION)
         await graph.close()
-        neo4j = patient.model_copy(update={"query_seconds": 10.0})
+        neo4j = patient.model_copy(update={"query_seconds": 20.0})
         library = await Library.open(
             Settings(home=tmp_path / "home", neo4j=neo4j),
             embedder=SlowEmbedder(0.05),
@@ -60,4 +62,4 @@ async def test_a_server_that_dies_during_an_ingest_is_filled_by_the_next_one(
     finally:
         if library is not None:
             await library.close()
-        await asyncio.to_thread(server.kill)
+        await asyncio.to_thread(server.start_if_killed)

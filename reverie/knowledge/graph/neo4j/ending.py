@@ -11,7 +11,7 @@ from reverie.knowledge.graph.neo4j.rows import EDGE, VALID_NOW, edge_of, identit
 from reverie.knowledge.graph.neo4j.types import ALL_TYPES, type_of
 from reverie.knowledge.graph.neo4j.writing import parts
 
-_ROWS: Final = 5000
+_ROWS: Final = 2000
 
 _EDGES: Final = f"MATCH (a:ReverieNode)-[e:{ALL_TYPES}]->(b:ReverieNode) "
 _END: Final = (

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 K = TypeVar("K")
 
-_ROWS: Final = 5000
+_ROWS: Final = 2000
 """Of one query."""
 _NUMBERS: Final = 500_000
 """In the vectors of one query: about 5 MB."""
