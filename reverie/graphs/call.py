@@ -144,7 +144,7 @@ async def _affordable(
     prices: Prices,
 ) -> int:
     if left["seconds"] <= 0:
-        raise BudgetExceeded("no time is left for a model call", hint="raise --seconds")
+        raise _no_time()
     if left["calls"] < 1:
         raise BudgetExceeded("no model call is left in the budget", hint="raise budget.calls")
     needed = await prompt_tokens(model, messages, prefill)
@@ -346,15 +346,17 @@ def _patience(seconds: float) -> float:
 
 def _uncounted(model: ChatModel, left: Limits) -> ReverieError:
     if left["seconds"] < _SECONDS_TO_COUNT:
-        return BudgetExceeded(
-            f"the {left['seconds']:.2g} s left are too few for a model call", hint="raise --seconds"
-        )
+        return _no_time()
     return ModelUnavailable(
         f"the server of the model {model.reverie_profile.name} did not count the prompt within "
         f"{left['seconds']:.1f} s",
         hint="see whether it answers at all: reverie doctor ADDRESS",
         transient=True,
     )
+
+
+def _no_time() -> BudgetExceeded:
+    return BudgetExceeded("no time is left for a model call", hint="raise --seconds")
 
 
 def _out_of_time(left: Limits) -> BudgetExceeded:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import zipfile
 from pathlib import Path
@@ -34,9 +35,11 @@ def test_the_wheel_holds_the_package_and_nothing_else(wheel: Path) -> None:
         name.startswith("reverie/graphs/prompts/") and name.endswith(".md") for name in names
     )
     assert any(name.endswith("/motif.jsonl") for name in names)
+    assert sum(name.startswith("reverie/knowledge/sops/packaged/") for name in names) >= 10
     assert any(name.endswith("/licenses/LICENSE") for name in names)
     assert any(name.endswith("/licenses/THIRD_PARTY.md") for name in names)
-    assert not [name for name in names if "test" in name or "__pycache__" in name]
+    left_out = re.compile(r"(^|/)(tests?|__pycache__)/|/(test_\w+|conftest)\.py$")
+    assert not [name for name in names if left_out.search(name)]
 
 
 def test_no_file_of_the_checkout_is_missing(wheel: Path, repository: Path) -> None:

@@ -299,7 +299,7 @@ class Obedient(ScriptedModel):
 
 @pytest.mark.parametrize(
     ("seconds", "error", "said"),
-    [(0.05, BudgetExceeded, "too few for a model call"), (1.1, ModelUnavailable, "did not count")],
+    [(0.05, BudgetExceeded, "no time is left"), (1.1, ModelUnavailable, "did not count")],
 )
 async def test_a_prompt_not_counted_in_time_is_laid_to_whoever_is_to_blame(
     seconds: float, error: type[Exception], said: str
