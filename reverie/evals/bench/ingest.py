@@ -2,7 +2,7 @@
 and a second run over the same files.
 
 The packaged embedder reads about a hundred chunks a second per core, so the default is 1 MB of
-sources; ``REVERIE_BENCH_INGEST_MB=5`` takes more. Ingested once, in a process of its own, whose
+sources; ``BENCH_INGEST_MB=5`` takes more. Ingested once, in a process of its own, whose
 memory is what it holds at most.
 """
 
@@ -22,7 +22,7 @@ from reverie.evals.bench import Cell, Goal, Progress, Report, Table
 from reverie.evals.bench.machine import load_average, processor
 from reverie.settings import load_settings
 
-SIZE: Final = "REVERIE_BENCH_INGEST_MB"
+SIZE: Final = "BENCH_INGEST_MB"
 
 _MOST_SECOND_RUN: Final = 2.0
 _PARTS: Final = ("list", "read", "embed", "store", "graph", "index")
