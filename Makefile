@@ -136,7 +136,7 @@ $(LOCAL): $(CREATED) pyproject.toml constraints.txt
 
 $(DEV): $(LOCAL)
 	@echo "Installing the tools of the tests and LangGraph's development server ..."
-	@{ $(INSTALL) -e ".[local,dev,studio,knowledge,postgres,otel,plots]" 2>&1 || echo pip-failed; } | $(SHOW)
+	@{ $(INSTALL) -e ".[local,dev,studio,knowledge,postgres,otel,plots,rerank]" 2>&1 || echo pip-failed; } | $(SHOW)
 	@touch $@
 
 # An environment left half made by an interruption has no stamp and is made anew.
