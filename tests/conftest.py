@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,6 +19,11 @@ from blockbuster import blockbuster_ctx
 from reverie.settings import load_settings
 
 _UNIT = Path(__file__).parent / "unit"
+
+# A shell that starts the tests in the background has them ignore Ctrl-C, and every process that a
+# test starts, and means to end by it, would inherit that.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Suites that test modules inherit; their asserts explain themselves too.
 pytest.register_assert_rewrite("tests.contract")
