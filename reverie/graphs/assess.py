@@ -18,7 +18,7 @@ from reverie.graphs.attempt import failed
 from reverie.graphs.budget import Ledger, ledger_of
 from reverie.graphs.confidence import calibrated, find_calibration
 from reverie.graphs.context import Context
-from reverie.graphs.escalation import next_try
+from reverie.graphs.escalation import NextTry, next_try
 from reverie.graphs.lost import uncharged
 from reverie.graphs.records import Attempt, Choice
 from reverie.graphs.resources import Resources, find_resources
@@ -55,10 +55,13 @@ async def assess(
     notices += [text for text in resources.notices if text not in told]
     attempts = [*state["attempts"], attempt]
     accepted, why = acceptable(attempt, context)
-    coming = None if accepted else await next_try(state, attempts, ledger, resources, context)
+    coming: NextTry | None = None
+    if not accepted:
+        after = await next_try(state, attempts, ledger, resources, context)
+        why = f"{why}; {after.why}"
+        coming = after if isinstance(after, NextTry) else None
     for text in notices:
         runtime.stream_writer({"type": "notice", "text": text})
-    why = f"{why}; {coming.why}" if coming else why
     runtime.stream_writer({"type": "assessed", "accepted": accepted, "why": why})
     goto = "select" if coming else _end(attempts, context)
     if goto == "ask_person":

@@ -2,19 +2,21 @@
 
 First the same strategy again with a reasoning template, when the model itself was not sure; then a
 critique and revision, where that strategy is allowed; then the next strategy of the sequence. Each
-only while the budget pays for it.
+only while the budget pays for it, and the last two only while something is left that may do better
+than the answer that is there (``_promising``).
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from reverie.errors import KnowledgeUnavailable
 from reverie.graphs.budget import Ledger, total_tokens
 from reverie.graphs.context import Context
-from reverie.graphs.records import Attempt, Planned
+from reverie.graphs.features import NAMES, as_later
+from reverie.graphs.records import Attempt, Choice, Planned
 from reverie.graphs.resources import Resources
 from reverie.graphs.select import candidates
 from reverie.graphs.state import ReasonState
@@ -43,31 +45,79 @@ class NextTry:
     why: str
 
 
+@dataclass(frozen=True, slots=True)
+class Enough:
+    """Nothing comes next."""
+
+    why: str
+
+
 async def next_try(
     state: ReasonState,
     attempts: Sequence[Attempt],
     ledger: Ledger,
     resources: Resources,
     context: Context,
-) -> NextTry | None:
-    """What to try after the last of ``attempts``, which was not accepted; None when nothing is left
-    that the budget pays for. A strategy that was asked for is never replaced.
+) -> NextTry | Enough:
+    """What to try after the last of ``attempts``, which was not accepted, if anything is left that
+    the budget pays for and that may do better. A strategy that was asked for is never replaced.
     """
-    if context.strategy != "auto" or ledger.exhausted() or len(attempts) >= MOST_ATTEMPTS:
-        return None
+    if why := _at_its_end(attempts, ledger, context):
+        return Enough(why)
     last = attempts[-1]
     again = len(attempts) < _SECOND_CHANCES
     if again and _wants_template(attempts, context) and _pays_again(last, ledger):
         seed = f"{context.seed}:{len(attempts)}:{state['question']}"
         if planned := await _augmented(last["strategy"], state["question"], seed, resources):
             return NextTry(planned, planned["why"])
-    if again and _can_reflect(attempts, ledger, context):
+    reflects = again and _can_reflect(attempts, ledger, context)
+    tried = [a["strategy"] for a in attempts]
+    open_ = [s.name for s in candidates(context, tried, ledger, state["memories"].get("costs"))]
+    if not reflects and not open_:
+        return Enough("every strategy that the budget pays for was tried")
+    names = dict.fromkeys([*([REFLECT] if reflects else []), *open_])
+    promising, why = await _promising(list(names), attempts, state["choice"], resources)
+    if REFLECT in promising and reflects:
         why = f"{last['strategy']} was not sure enough, so its answer is criticised and revised"
         return NextTry({"strategy": REFLECT, "template": "", "why": why}, why)
-    tried = [a["strategy"] for a in attempts]
-    if candidates(context, tried, ledger, state["memories"].get("costs")):
+    if any(name in promising for name in open_):
         return NextTry(None, "the next strategy is tried")
-    return None
+    return Enough(why)
+
+
+def _at_its_end(attempts: Sequence[Attempt], ledger: Ledger, context: Context) -> str:
+    """Why nothing more may be tried, whatever it would be worth; empty when it may."""
+    if context.strategy != "auto":
+        return "the strategy was asked for, so no other is tried"
+    if ledger.exhausted():
+        return "the budget is spent"
+    return f"{MOST_ATTEMPTS} attempts are the most" if len(attempts) >= MOST_ATTEMPTS else ""
+
+
+async def _promising(
+    names: Sequence[str], attempts: Sequence[Attempt], choice: Choice, resources: Resources
+) -> tuple[Collection[str], str]:
+    """Those of ``names`` that may do better than the best answer so far, and why none may.
+
+    An answer whose calibrated confidence is c is right with probability c. Another strategy is
+    worth its tokens only if the reward that is believed of it after a first attempt, one standard
+    deviation up, is more than that. What was never scored is always worth it, and without a
+    calibrated confidence nothing can be compared.
+    """
+    answered = [a for a in attempts if a["status"] == "ok"]
+    sure = [a["confidence"] or 0.0 for a in answered if a["calibrated"]]
+    features = choice.get("features", [])
+    if not sure or len(sure) < len(answered) or len(features) != len(NAMES):
+        return names, ""
+    beliefs = await asyncio.to_thread(lambda: resources.beliefs)
+    version = choice["features_version"]
+    believed = beliefs.beliefs(version, names, as_later(features))
+    promising = {b["strategy"] for b in believed if b["mean"] + b["sd"] > max(sure)}
+    best = max(believed, key=lambda b: b["mean"] + b["sd"])
+    return promising, (
+        f"no other strategy is expected to do better: {best['strategy']} is worth "
+        f"{best['mean']:.2f} ± {best['sd']:.2f}"
+    )
 
 
 def _wants_template(attempts: Sequence[Attempt], context: Context) -> bool:

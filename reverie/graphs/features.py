@@ -71,6 +71,11 @@ def features_of(
     return [round(float(value), _DIGITS) for value in features]
 
 
+def as_later(features: Sequence[float]) -> list[float]:
+    """The same question's features [F], once something was tried and not good enough."""
+    return [1.0 if name == "later" else value for name, value in zip(NAMES, features, strict=True)]
+
+
 def prior_variances() -> NDArray[np.float64]:
     """The prior variance [F] of each feature's weight: how far apart, in reward, it can move two
     strategies before anything was seen.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,6 +20,7 @@ from reverie.graphs.budget import NO_USAGE, Ledger, ledger_of, merge_entries
 from reverie.graphs.confidence import recalibrate
 from reverie.graphs.context import Context
 from reverie.graphs.escalation import MOST_ATTEMPTS
+from reverie.graphs.features import NAMES, features_version
 from reverie.graphs.reason import build
 from reverie.graphs.records import Attempt, Signals
 from reverie.graphs.strategies import known_strategies
@@ -28,6 +30,7 @@ from reverie.knowledge.strategies import Run, StrategyMemory, Trial
 from tests.unit.conftest import Call, Say, ScriptedModel, ScriptedResources, run_graph
 
 QUESTION = "What is 17 + 25?"
+VERSION = features_version("hashed words")
 FIVE = ("direct", "chain_of_thought", "reflect")
 
 
@@ -66,6 +69,7 @@ async def assessed(
     tokens_spent: int = 100,
     template: str = "",
     chosen: str = "direct",
+    features: Sequence[float] = (),
     **options: Any,
 ) -> Assessed:
     """Assess ``attempt`` of a run that spent ``tokens_spent`` tokens on it."""
@@ -82,7 +86,14 @@ async def assessed(
         "ledger": [reserved, spent],
         "notices": [],
         "memories": {"similar": [], "posteriors": [], "costs": {}, "task_type": "arithmetic"},
-        "choice": {"strategy": chosen, "template": template, "scope": scope, "why": ""},
+        "choice": {
+            "strategy": chosen,
+            "template": template,
+            "scope": scope,
+            "why": "",
+            "features": list(features),
+            "features_version": VERSION,
+        },
         "attempt": attempt,
         "attempts": list(before),
     }
@@ -354,6 +365,47 @@ async def test_nothing_is_revised_twice_or_where_it_is_not_allowed(
 
     assert (twice.goto, twice.update["planned"]) == ("select", None)
     assert (barred.goto, barred.update["planned"]) == ("select", None)
+
+
+@pytest.mark.parametrize("right", [0, 1])
+async def test_another_strategy_is_tried_only_where_it_may_do_better(
+    resources: ScriptedResources, right: int
+) -> None:
+    await calibrate(resources, 0.4)
+    features = [1.0, *([0.0] * (len(NAMES) - 1))]
+    asked: dict[str, Any] = {"features": features, "accept_above": 0.99}
+    attempt = answered("direct", "42", own(0.5))
+    assert (await assessed(resources, attempt, **asked)).goto == "select"  # nothing is known yet
+
+    for name in ("chain_of_thought", "reflect"):
+        await teach(resources, name, float(right), features)
+    done = await assessed(resources, attempt, **asked)
+    without = await assessed(resources, failed("direct", "OutputInvalid", "no"), **asked)
+
+    if right:
+        assert done.goto == "select"
+    else:
+        assert done.goto == "answer"
+        assert "no other strategy is expected to do better: " in done.why
+    assert without.goto == "select"  # anything is better than no answer
+
+
+async def teach(
+    resources: ScriptedResources, strategy: str, score: float, features: Sequence[float]
+) -> None:
+    """Score 30 second attempts with ``strategy``."""
+    memory = await resources.memory()
+    vector = await resources.question_vector(QUESTION)
+    later = tuple(1.0 if name == "later" else f for name, f in zip(NAMES, features, strict=True))
+    trial = Trial(strategy, 1.0, features=later, features_version=VERSION, answer="4", tokens_in=9)
+    for number in range(30):
+        run_id = f"{strategy}-{number}"
+        await memory.record(
+            Run(run_id, QUESTION, strategy, 1.0, answer="4", trials=(trial,)), vector
+        )
+        await memory.score(run_id, score)
+    beliefs = await asyncio.to_thread(lambda: resources.beliefs)
+    await beliefs.catch_up(memory, VERSION)
 
 
 async def test_a_failure_goes_on_to_the_next_strategy(resources: ScriptedResources) -> None:
