@@ -145,6 +145,7 @@ async def _opened(
 
 
 def _print_plan(plan: Plan, *, as_json: bool) -> int:
+    from reverie.cli.ingest_view import from_here
     from reverie.cli.wording import clean, counted
 
     groups = {
@@ -163,9 +164,9 @@ def _print_plan(plan: Plan, *, as_json: bool) -> int:
         return NOTHING_READ if not plan.files else 0
     for word, names in (("read", groups["read"]), ("remove", groups["removed"])):
         for name in names:
-            print(f"{word:<7} {clean(name)}")
+            print(f"{word:<7} {clean(from_here(name))}")
     for failed in plan.failed:
-        print(f"cannot: {clean(failed.reason)}", file=sys.stderr)
+        print(f"cannot: {clean(from_here(failed.reason))}", file=sys.stderr)
     size = sum(found.size for found in plan.read.values())
     print(
         f"would read {counted(len(plan.read), 'file')} ({size / 1e6:.1f} MB), skip "

@@ -8,6 +8,7 @@ import time
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from reverie.cli.progress import Loading
@@ -126,12 +127,12 @@ class IngestTally:
 
 def summary(tally: IngestTally, glyphs: Glyphs) -> str:
     """What it came to, in some lines."""
-    lines = [f"warning: {clean(warning)}" for warning in tally.warnings]
+    lines = [f"warning: {clean(from_here(warning))}" for warning in tally.warnings]
     for path, notice in tally.odd[:_MOST_FAILED]:
-        lines.append(f"odd: {clean(path)}: {clean(notice)}")
+        lines.append(f"odd: {clean(from_here(path))}: {clean(notice)}")
     for failed in tally.failed[:_MOST_FAILED]:
         hint = f" ({clean(failed.hint)})" if failed.hint else ""
-        lines.append(f"failed: {clean(failed.reason)}{hint}")
+        lines.append(f"failed: {clean(from_here(failed.reason))}{hint}")
     if len(tally.failed) > _MOST_FAILED:
         lines.append(f"failed: {len(tally.failed) - _MOST_FAILED:,} more; --json names all")
     if tally.read_nothing:
@@ -147,6 +148,19 @@ def summary(tally: IngestTally, glyphs: Glyphs) -> str:
     if tally.embedded and tally.parts.get("embed"):
         done += f" ({tally.embedded / tally.parts['embed']:.0f}/s)"
     return "\n".join([*lines, ", ".join(parts), f"{done} {glyphs.dot} {tally.seconds:.1f} s"])
+
+
+def from_here(text: str) -> str:
+    """``text`` without the current folder, where it begins with a path below that: to be shown.
+    What is stored, and what --json prints, is absolute.
+    """
+    from reverie.knowledge.read import path_name
+
+    try:
+        here = path_name(Path())
+    except OSError:  # it was removed
+        return text
+    return text.removeprefix(f"{here}/")
 
 
 @contextlib.contextmanager
@@ -206,7 +220,7 @@ def _lines(tally: IngestTally) -> Iterator[None]:
 def _standing(tally: IngestTally) -> str:
     line = f"{tally.looked_into:,} of {counted(tally.changed, 'file')}"
     if tally.embedded:
-        line += f", {tally.embedded:,} chunks embedded, {tally.speed:.0f}/s"
+        line += f", {counted(tally.embedded, 'chunk')} embedded, {tally.speed:.0f}/s"
     return line
 
 
@@ -245,7 +259,7 @@ class _Bar:
         row = Table.grid(padding=(0, 2))
         row.add_row(bar, standing)
         # The end of a path says more than its beginning.
-        name = clean(tally.now) or "finishing"
+        name = clean(from_here(tally.now)) or "finishing"
         room = max(width - 3, 8)
         self._spinner.update(text=Text(name if len(name) <= room else f"..{name[2 - room :]}"))
         lines: list[RenderableType] = [row]

@@ -11,9 +11,13 @@ from reverie.knowledge.chunk.tokens import weigh
 from reverie.knowledge.chunk.windows import Unit, cut
 
 _CLOSING: Final = "\"'\u201d\u2019»)\\]」』\uff09】》"
+_STOPS: Final = ".!?…؟۔।॥։።᠃"  # noqa: RUF001  # the full stops of other scripts are meant
+_SHAD: Final = "་།༎"
 _END: Final = re.compile(
-    # A full stop and its like, when white space follows; in scripts without spaces, always.
-    rf"[.!?…؟۔।॥։።᠃]+[{_CLOSING}]*(?=\s)|[。！？｡．]+[{_CLOSING}]*|[་།༎]+(?=\s)|[។၊။]+"  # noqa: RUF001 the full stops of other scripts are meant
+    # A full stop and its like, when white space follows; in scripts without spaces, always. What
+    # may fail is tried once in a run: a line of a hundred thousand dots takes no longer.
+    rf"(?<![{_STOPS}])[{_STOPS}]+[{_CLOSING}]*(?=\s)|[。！？｡．]+[{_CLOSING}]*"  # noqa: RUF001  # as above
+    rf"|(?<![{_SHAD}])[{_SHAD}]+(?=\s)|[។၊။]+"
 )
 _ABBREVIATION: Final = re.compile(
     r"(?:^|[\s(\"'])(?:"

@@ -11,7 +11,8 @@ import re
 from math import ceil
 from typing import Final
 
-_PIECES: Final = re.compile(r"[A-Za-z\u00c0-\u024f]+|[0-9]+|[^\sA-Za-z\u00c0-\u024f0-9]")
+_PATTERN: Final = r"[A-Za-z\u00c0-\u024f]{1,%s}|[0-9]{1,%s}|[^\sA-Za-z\u00c0-\u024f0-9]"
+_PIECES: Final = re.compile(_PATTERN.replace("%s", ""))
 """Runs of Latin letters, runs of digits, and every other character by itself."""
 _LONGEST: Final = 64
 _WORD: Final = tuple(max(1.1, 0.22 * letters) for letters in range(_LONGEST))
@@ -32,7 +33,10 @@ def weigh(text: str) -> float:
 def reach(text: str, start: int, end: int, most: float) -> int:
     """Up to where the slice from ``start`` has at most ``most`` tokens; beyond ``start``."""
     total = 0.0
-    for piece in _PIECES.finditer(text, start, end):
+    # The first part of a longer run is too much already. Whole, a genome in one line would be
+    # looked through to its end for every chunk.
+    longest = str(int(2 * most) + _LONGEST)
+    for piece in re.compile(_PATTERN.replace("%s", longest)).finditer(text, start, end):
         weight = _weight(piece.group())
         if total + weight > most:
             if total:

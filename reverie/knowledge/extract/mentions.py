@@ -176,6 +176,8 @@ def _is_name(text: str, word: re.Match[str], inside: set[str]) -> bool:
 
 
 def _is_capital(word: str) -> bool:
+    if word.islower():  # most words are: without a look at every letter
+        return False
     return word[0].isupper() or (word[0].islower() and any(c.isupper() for c in word[1:]))
 
 

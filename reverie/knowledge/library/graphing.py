@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from reverie.knowledge.extract.triplets import TripletExtractor
     from reverie.models.embedder import Embedder
 
-_VERSION: Final = 1
+_VERSION: Final = 2
 """Higher when the rules have changed so that files should be written to the graph again."""
 
 _PROBED: Final = 20

@@ -42,7 +42,7 @@ def read_file(path: Path, *, most_bytes: int) -> list[SourceDocument]:
         return []
     form, language = format_of(path)
     if form == "pdf" or data.startswith(b"%PDF-"):
-        return read_pdf(data, name)
+        return read_pdf(data, name, most_characters=most_bytes)
     declared = declared_encoding(data) if form == "html" else ""
     text, notices = decode(data, name, declared=declared)
     if not text.strip():

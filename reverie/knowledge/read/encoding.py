@@ -19,6 +19,10 @@ _SAMPLE: Final = 1 << 16
 """Bytes that tell an older encoding: guessing from more takes seconds and no better guess."""
 _MOST_CONTROL: Final = 0.02
 """Share of control characters above which bytes are no text."""
+_NO_CHARSETS: Final = frozenset({
+    "utf-8", "utf-8-sig", "utf-7", "unicode-escape", "raw-unicode-escape", "punycode", "idna",
+})  # fmt: skip
+"""Names in Python of what a page may declare and is not believed: UTF-8 was tried before."""
 _CONTROL: Final = bytes(set(range(32)) - set(b"\t\n\r\f\v\x1b\x08")) + b"\x7f"
 
 
@@ -105,8 +109,12 @@ def _notice(encoding: str, wrong: int) -> str:
 
 
 def _known(encoding: str) -> bool:
-    """Whether it is an encoding of text; some of Python's only turn bytes into other bytes."""
+    """Whether it is an encoding of text that a page could be in which names it in ASCII and is no
+    UTF-8. Some of Python's only turn bytes into other bytes, or are no encodings of files.
+    """
     try:
-        return bool(encoding) and isinstance(b"".decode(encoding), str)
+        name = codecs.lookup(encoding).name if encoding else ""
+        text = b"<x>".decode(name, "replace") if name and name not in _NO_CHARSETS else ""
     except (LookupError, ValueError):
         return False
+    return text == "<x>"

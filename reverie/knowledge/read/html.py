@@ -13,6 +13,7 @@ from typing import Final
 
 from reverie.knowledge.read.document import SourceDocument
 from reverie.knowledge.read.html_lines import MarkdownLines
+from reverie.knowledge.read.markdown import LONGEST_HEADING
 
 _CHARSET: Final = re.compile(rb"<meta[^>]{0,200}charset\s*=\s*[\"']?\s*([\w.:-]+)", re.IGNORECASE)
 _LOOKED_AT: Final = 4096
@@ -90,7 +91,7 @@ def read_html(text: str, path: str, notices: Sequence[str]) -> list[SourceDocume
     lines, origins = page.out.result()
     if not lines:
         return []
-    title = " ".join(page.title.split()) or page.out.first_heading
+    title = (" ".join(page.title.split()) or page.out.first_heading)[:LONGEST_HEADING]
     return [
         SourceDocument(
             path, "markdown", "\n".join(lines), title=title, lines=tuple(origins), notices=notices
@@ -160,7 +161,7 @@ class _Page(HTMLParser):
     def handle_data(self, data: str) -> None:
         if self._skipping:
             return
-        if self._open and self._open[-1] == "title" and "svg" not in self._open:
+        if self._open and self._open[-1] == "title":
             self.title = self.title or data
             return
         self.out.text(data, self.getpos()[0])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 from reverie.errors import DocumentUnreadable
@@ -37,7 +38,5 @@ def _cell(cell: Any, language: str) -> str:
         return ""
     if cell.get("cell_type") != "code":
         return said
-    fence = "```"
-    while fence in said:
-        fence += "`"
+    fence = "`" * max(3, 1 + max(map(len, re.findall("`+", said)), default=0))
     return f"{fence}{language}\n{said}\n{fence}"

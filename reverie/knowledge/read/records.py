@@ -140,19 +140,20 @@ def _text(record: Any) -> str:
 
 def _strings(value: Any) -> Iterator[str]:
     """The strings in ``value``, outermost first; the turns of a conversation with who spoke."""
-    if isinstance(value, str):
-        if value.strip():
-            yield _clean(value)
-    elif isinstance(value, Mapping):
-        role, content = value.get("role"), value.get("content")
-        if isinstance(role, str) and isinstance(content, str):
-            yield _clean(f"{role}: {content}")
-        else:
-            for inner in value.values():
-                yield from _strings(inner)
-    elif isinstance(value, list):
-        for inner in value:
-            yield from _strings(inner)
+    todo = [value]  # a stack of its own: JSON may nest deeper than Python can call
+    while todo:
+        one = todo.pop()
+        if isinstance(one, str):
+            if one.strip():
+                yield _clean(one)
+        elif isinstance(one, dict):
+            role, content = one.get("role"), one.get("content")
+            if isinstance(role, str) and isinstance(content, str):
+                yield _clean(f"{role}: {content}")
+            else:
+                todo += reversed(one.values())
+        elif isinstance(one, list):
+            todo += reversed(one)
 
 
 def _first(record: Any, names: tuple[str, ...]) -> str:

@@ -71,12 +71,18 @@ def test_files_are_read_skipped_replaced_and_removed(
     assert told["seconds"] > 0
 
 
-def test_a_dry_run_only_lists(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_dry_run_only_lists(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     out, _ = said(capsys, "ingest", str(folder), "--dry-run", "--exclude", "*.txt")
     assert out == (
         f"read    {folder}/sea.md\n"
         "would read 1 file (0.0 MB), skip 0 unchanged files, remove 0 files\n"
     )
+    monkeypatch.chdir(folder.parent)
+    out, err = said(capsys, "ingest", "docs", "gone", "--dry-run", "--exclude", "*.txt")
+    assert out.startswith("read    docs/sea.md\n")
+    assert err == "cannot: gone is not there\n"
     plan = document(capsys, "ingest", str(folder), "--dry-run")
     assert len(plan["read"]) == 2
     assert "nothing is in" in said(capsys, "library")[0]

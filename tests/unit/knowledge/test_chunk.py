@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from reverie.knowledge.chunk import Chunk, _pieces, chunks_of, count_tokens
 from reverie.knowledge.chunk.piece import Lines
+from reverie.knowledge.chunk.tokens import reach
 from reverie.knowledge.read import SourceDocument
 
 LANGUAGES = ["python", "javascript", "typescript", "go", "rust", "java", "c", "yaml"]
@@ -155,6 +156,7 @@ def test_the_count_of_tokens_is_near_that_of_a_model() -> None:
             "日本語。" * 5_000,
             "# " + "[" * 100_000,
             "# a" + " " * 100_000 + "b",
+            "." * 100_000,
         ),
         *("(" * 50_000, "class A {" * 5_000, "fn f() {" * 3_000, "> " * 10_000, "x=1;" * 4_000),
     ],
@@ -166,6 +168,7 @@ def test_the_count_of_tokens_is_near_that_of_a_model() -> None:
         "sentences",
         "brackets",
         "spaces",
+        "dots",
         "(",
         "{",
         "fn",
@@ -179,6 +182,14 @@ def test_strange_text_takes_no_longer(text: str) -> None:
         document = SourceDocument("/a", media, text, language)  # type: ignore[arg-type] # one of them
         assert all(count_tokens(chunk.text) <= 200 for chunk in chunks_of(document, tokens=200))
     assert time.monotonic() - began < 10
+
+
+def test_a_run_of_letters_is_not_looked_through_for_every_chunk() -> None:
+    """Such as a genome in one line; a length at which the whole of it a hundred times is slow."""
+    text, began = "acgt" * 5_000_000, time.process_time()
+    for start in range(0, 40_000, 400):
+        assert reach(text, start, len(text), 200) == start + 400
+    assert time.process_time() - began < 0.5
 
 
 def test_a_long_heading_is_not_repeated_whole_in_every_chunk() -> None:

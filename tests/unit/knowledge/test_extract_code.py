@@ -197,6 +197,18 @@ def test_what_a_python_module_is_called(path: str, imported: list[str], name: st
     assert module_name(path, "python", "", imported) == name
 
 
+def test_a_function_behind_a_class_is_not_in_it() -> None:
+    text = "class A:\n    def m(self):\n        self.h()\n\ndef f(self):\n    self.h()\nself.h()\n"
+    calls = code_facts("/a.py", "python", text).calls
+    assert [(call.caller, call.holder) for call in calls] == [("A.m", "A"), ("f", ""), ("", "")]
+
+
+def test_names_do_not_grow_with_every_class_around() -> None:
+    """Thousands within each other would have a gigabyte of them."""
+    deep = code_facts("/a.java", "java", "class A {void m() {g();}" * 1000 + "}" * 1000)
+    assert max(len(one.name) for one in deep.definitions) < 60
+
+
 @pytest.mark.parametrize("language", FILES)
 @pytest.mark.parametrize("text", ["", "\0\ud800 (((", "import ,,\nuse ;\n#include\nclass {" * 50])
 def test_broken_code_is_read_as_far_as_it_goes(language: str, text: str) -> None:

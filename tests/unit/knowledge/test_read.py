@@ -12,6 +12,7 @@ import pytest
 
 from reverie.errors import DocumentUnreadable
 from reverie.knowledge.read import SourceDocument, path_name, read_file
+from reverie.knowledge.read.pdf import read_pdf
 
 MOST = 1_000_000
 
@@ -117,6 +118,18 @@ class TestEncodings:
         assert document.text == text
         assert "guess" in document.notices[0]
 
+    @pytest.mark.parametrize(
+        "declared", ["rot13", "idna", "undefined", "unicode_escape", "utf-16", "utf-8", "nonsense"]
+    )
+    def test_a_page_that_declares_what_it_cannot_be_is_guessed(
+        self, tmp_path: Path, declared: str
+    ) -> None:
+        said = "Der Bär fraß süße Äpfel \\u00e4. " * 9
+        page = f'<meta charset="{declared}"><p>{said}</p>'
+        document = only(tmp_path / "a.html", page.encode("cp1252"))
+        assert document.text == said.strip()
+        assert "guess" in document.notices[0]
+
     def test_little_damage_is_marked(self, tmp_path: Path) -> None:
         data = self.TEXT.encode() * 3 + b"\xff" + self.TEXT.encode()
         document = only(tmp_path / "a.txt", data)
@@ -204,6 +217,12 @@ class TestRecords:
         assert "line 2" in documents[0].notices[0]
         assert "line 3" in documents[0].notices[1]
 
+    def test_a_record_may_nest_as_deep_as_json_is_read(self, tmp_path: Path) -> None:
+        for depth in range(900, 1000):
+            deep = '{"a": ' * depth + '"deep"' + "}" * depth
+            said = [d.text for d in read(tmp_path / "a.jsonl", '{"text": "ok"}\n' + deep)]
+            assert said in (["ok", "a: deep"], ["ok"])
+
     def test_no_record_at_all(self, tmp_path: Path) -> None:
         (tmp_path / "a.jsonl").write_text("hello\nworld\n")
         assert "line 1" in unreadable(tmp_path / "a.jsonl")
@@ -231,6 +250,14 @@ class TestNotebooks:
         document = only(tmp_path / "a.ipynb", json.dumps({"cells": cells, "metadata": {}}))
         assert document.text == "# Title\ntext\n\n````python\nprint('```')\n````"
         assert document.title == "Title"
+
+    def test_a_fence_is_longer_than_any_in_it(self, tmp_path: Path) -> None:
+        """Found at once: longer and longer ones, one by one, would take minutes."""
+        cells = [{"cell_type": "code", "source": "`" * 150_000}]
+        began = time.process_time()
+        document = only(tmp_path / "a.ipynb", json.dumps({"cells": cells}))
+        assert document.text.startswith("`" * 150_001 + "python\n")
+        assert time.process_time() - began < 3
 
     @pytest.mark.parametrize("text", ["{}", "[]", "no json", '{"cells": [1]}'])
     def test_what_is_no_notebook(self, tmp_path: Path, text: str) -> None:
@@ -290,6 +317,36 @@ class TestPdf:
     def test_one_of_pictures(self, tmp_path: Path) -> None:
         (tmp_path / "a.pdf").write_bytes(pdf("", ""))
         assert "holds no text" in unreadable(tmp_path / "a.pdf")
+
+    def test_what_only_is_called_one(self, tmp_path: Path) -> None:
+        (tmp_path / "a.pdf").write_text("<html>Please log in</html>")
+        assert "is no PDF, though it is called one" in unreadable(tmp_path / "a.pdf")
+
+    def test_a_title_of_any_length_is_cut(self, tmp_path: Path) -> None:
+        """Every chunk is stored with it."""
+        assert len(only(tmp_path / "a.pdf", pdf("Hello", title="T" * 9999)).title) == 300
+
+    def test_no_more_text_than_a_file_may_have(self) -> None:
+        pages = pdf(*["long text " * 200] * 5)
+        (document,) = read_pdf(pages, "/a.pdf", most_characters=5000)
+        assert document.pages is not None
+        assert set(document.pages) == {1, 2}
+        assert document.notices == ["the pages from 3 to 5 were left out: more text than 0.005 MB"]
+
+    def test_it_is_read_for_so_long_and_no_longer(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A few kilobytes can draw the same long text on thousands of pages."""
+        ticks = iter(range(10_000))
+        monkeypatch.setattr("time.monotonic", lambda: float(next(ticks)))
+        (tmp_path / "a.pdf").write_bytes(pdf("One", "two\n" * 300, "Three"))
+        (document,) = read_file(tmp_path / "a.pdf", most_bytes=MOST)
+        assert document.text == "One\n"
+        assert document.notices == [
+            "the pages from 2 to 3 were left out: reading takes more than 300 s"
+        ]
+        (tmp_path / "a.pdf").write_bytes(pdf("two\n" * 300))
+        assert "takes too much: the pages from 1 to 1" in unreadable(tmp_path / "a.pdf")
 
     def test_a_damaged_one_says_so_or_gives_what_is_left(self, tmp_path: Path) -> None:
         whole = pdf("Hello world")

@@ -108,8 +108,12 @@ def test_the_declared_encoding() -> None:
     [
         *("<!--" * 20_000, '<p a="' * 20_000, "</" * 50_000, "<?" * 50_000, "<![CDATA[" * 20_000),
         *("<ul><li>x" * 20_000, "<blockquote>x" * 20_000, "<div>" * 50_000 + "x", "<" * 100_000),
+        "<title>x " * 50_000 + "</title>x",
     ],
-    ids=["comment", "quote", "end", "instruction", "section", "list", "quotation", "div", "less"],
+    ids=[
+        *("comment", "quote", "end", "instruction", "section", "list", "quotation", "div", "less"),
+        "title",
+    ],
 )
 def test_damage_is_read_in_time(html: str) -> None:
     began = time.monotonic()

@@ -20,6 +20,8 @@ LANGUAGES: Final = tuple(QUERIES)
 
 _MOST_EXPRESSION = 200
 """Bytes of what is called; longer is a chain of calls, whose parts are captured too."""
+_DEEPEST: Final = 24
+"""Classes and namespaces within each other; the names of what lies deeper are too long for any."""
 
 
 @dataclass(slots=True)
@@ -108,11 +110,13 @@ class _Around:
     def at(self, byte: int) -> tuple[str, str]:
         """Qualified names of function and class. Ask in ascending order."""
         while self._next < len(self._scopes) and self._scopes[self._next].begin <= byte:
-            self._open.append(self._scopes[self._next])
+            scope = self._scopes[self._next]
+            self._close(scope.begin)  # first what it does not stand in
+            self._open.append(scope)
             self._next += 1
-            self._close(byte)
         self._close(byte)
-        function = next((s for s in reversed(self._open) if s.kind == "function"), None)
+        # Nothing has a name that stands within a function.
+        function = next((s for s in self._open[-1:] if s.kind == "function"), None)
         holder = next((s.qualified for s in reversed(self._open) if s.kind != "function"), "")
         if function is not None and function.owner:
             holder = function.owner
@@ -132,7 +136,7 @@ def _nested(scopes: list[_Scope]) -> tuple[list[Definition], _Around]:
     for scope in scopes:
         while stack and stack[-1].end <= scope.begin:
             stack.pop()
-        if any(outer.kind == "function" for outer in stack[-1:]):
+        if any(outer.kind == "function" for outer in stack[-1:]) or len(stack) == _DEEPEST:
             continue  # within a function: nobody else can name it
         holder = scope.owner or (stack[-1].qualified if stack else "")
         scope.qualified = f"{holder}.{scope.name}" if holder else scope.name
