@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pytest
@@ -156,11 +157,17 @@ class VectorSuite:
             ([record(0, n=float("nan"))], units([0])),
             ([record(0, n=2**63)], units([0])),
             ([record(0, n=None)], units([0])),  # type: ignore[arg-type]  # what is tested
+            ([VectorRecord("x", None)], units([0])),  # type: ignore[arg-type]  # what is tested
+            ([VectorRecord(7)], units([0])),  # type: ignore[arg-type]  # what is tested
         ):
             with pytest.raises(ConfigError):
                 await store.write(records, vectors)
         with pytest.raises(ConfigError):
             await store.search(unit(0)[:5])
+        for value in (None, b"ab", {"$ne": 1}):
+            where: Any = {"n": value}
+            with pytest.raises(ConfigError, match="is of type"):
+                await store.search(unit(0), where=where)
         assert await store.count() == 0
 
     async def test_limits_may_be_larger_than_the_store(self, store: VectorStore) -> None:

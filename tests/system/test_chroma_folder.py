@@ -233,6 +233,19 @@ async def test_index_files_that_a_killed_writer_left_torn_are_mended(tmp_path: P
         await assert_found(store, "again")
 
 
+async def test_what_was_cleared_leaves_no_files(tmp_path: Path) -> None:
+    def indexes() -> list[Path]:
+        return list(tmp_path.glob("documents-*/*/"))
+
+    names = [f"n-{number}" for number in range(500)]
+    async with opened(tmp_path) as store:
+        for _ in range(3):
+            await store.clear()
+            await write(store, names)
+        await assert_found(store, "n-7")
+        assert len(await asyncio.to_thread(indexes)) == 1
+
+
 async def test_index_files_that_are_damaged_otherwise_are_set_aside(tmp_path: Path) -> None:
     async with opened(tmp_path) as store:
         await write(store, [f"n-{number}" for number in range(2500)])

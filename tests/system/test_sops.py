@@ -8,9 +8,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from reverie.knowledge.sops import Sop, SopBook, StoredSop, similarities
+from reverie.knowledge.vectors import VectorRecord, open_vectors
 from reverie.settings import Settings
 from tests.unit.conftest import HashEmbedder
 
@@ -70,4 +72,12 @@ async def test_an_index_in_chroma_finds_what_comparing_them_all_does(tmp_path: P
     indexed = await similarities(task, book, current, given, settings, index_from=2)
     assert set(indexed) == {one.key for one in current}
     assert max(indexed, key=indexed.__getitem__).startswith("mine@")
+
+    # Of what others, or versions of before, have there, however near and many, there may be any.
+    store = await open_vectors(settings, "sops", embedder=given.name, dimension=given.dimension)
+    others = [VectorRecord(f"other@{number}") for number in range(300)]
+    await store.write(others, np.tile(task, (len(others), 1)))
+    await store.close()
+    crowded = await similarities(task, book, current, given, settings, index_from=2)
+    assert crowded == pytest.approx(indexed, abs=1e-4)
     await book.close()

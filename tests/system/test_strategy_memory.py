@@ -160,6 +160,28 @@ async def test_while_the_index_is_behind_the_exact_search_answers(tmp_path: Path
 
 
 @needs_chroma
+async def test_what_is_too_old_hides_nothing_newer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("reverie.knowledge.strategies.memory.NEIGHBOURS", 4)
+    memory = await StrategyMemory.open(
+        tmp_path / "strategies.sqlite", embedder="test", dimension=D, memory=2, index_from=1
+    )
+    for number in range(40):  # the question of the first ten is asked again and again
+        run = run_of("run", number)
+        await memory.record(run, vector(0 if number < 10 else 1))
+        await memory.score(run.run_id, 1.0)
+    await level(memory)
+
+    near = await asyncio.to_thread(index_of(memory).nearest, vector(0), 4)
+    assert near is not None
+    assert all(run_id < "run-0010" for run_id, _ in near)
+    (found,) = await memory.similar(vector(0), 1)
+    assert found["run_id"] >= "run-0010"
+    await memory.close()
+
+
+@needs_chroma
 async def test_a_process_that_goes_on_recording_follows_by_itself(tmp_path: Path) -> None:
     async with opened(tmp_path / "strategies.sqlite", index_from=5) as memory:
         await fill(memory, "run", range(10))

@@ -23,6 +23,7 @@ BENCHES = {
     "retrieval": "reverie.evals.bench.retrieval",
     "rerank": "reverie.evals.bench.rerank",
     "vectors": "reverie.evals.bench.vectors",
+    "exact_search": "reverie.evals.bench.exact_search",
     "extract": "reverie.evals.bench.extract",
     "chunks": "reverie.evals.bench.chunks",
     "resolution": "reverie.evals.bench.resolution",

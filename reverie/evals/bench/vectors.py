@@ -28,16 +28,16 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _COUNT: Final = 12_000
-_DIMENSION: Final = 384
+DIMENSION: Final = 384
 _RANK: Final = 32
 _NOISE: Final = 0.1
 _QUERIES: Final = 200
-_NEAREST: Final = 10
+NEAREST: Final = 10
 _TOGETHER: Final = 1000
 """Vectors of one write."""
 _KINDS: Final = 12
 """A filter lets one in so many through."""
-_SEED: Final = 0
+SEED: Final = 0
 
 _FAISS: Final = version("faiss-cpu")  # here, not in an event loop: it reads files
 _CHROMADB: Final = version("chromadb")
@@ -49,8 +49,8 @@ def run(repeats: int, progress: Progress) -> Report:
 
 
 async def _run(repeats: int, progress: Progress) -> Report:
-    points, queries = _drawn()
-    exact = _nearest(points, queries)
+    points, queries = drawn(_COUNT, _QUERIES)
+    exact = nearest(points, queries)
     rows = [_limit(points, queries, repeats)]
     folder = await asyncio.to_thread(TemporaryDirectory, prefix="reverie-bench-")
     async with contextlib.AsyncExitStack() as stack:
@@ -61,13 +61,13 @@ async def _run(repeats: int, progress: Progress) -> Report:
 
         async def chroma(url: str | None) -> VectorStore:
             settings = Settings(home=root, chroma=ChromaSettings(url=url))
-            return await open_vectors(settings, "bench", embedder="drawn", dimension=_DIMENSION)
+            return await open_vectors(settings, "bench", embedder="drawn", dimension=DIMENSION)
 
         async def flat() -> VectorStore:
-            return FaissVectors(embedder="drawn", dimension=_DIMENSION)
+            return FaissVectors(embedder="drawn", dimension=DIMENSION)
 
         async def hnsw() -> VectorStore:
-            return FaissVectors(embedder="drawn", dimension=_DIMENSION, kind="hnsw")
+            return FaissVectors(embedder="drawn", dimension=DIMENSION, kind="hnsw")
 
         stores: dict[str, Callable[[], Awaitable[VectorStore]]] = {
             "FAISS flat": flat,
@@ -85,7 +85,7 @@ async def _run(repeats: int, progress: Progress) -> Report:
     return Report(
         (
             Table(
-                f"{_COUNT} vectors of {_DIMENSION} numbers; the nearest {_NEAREST}",
+                f"{_COUNT} vectors of {DIMENSION} numbers; the nearest {NEAREST}",
                 (
                     "store",
                     "add, s",
@@ -99,7 +99,7 @@ async def _run(repeats: int, progress: Progress) -> Report:
         ),
         (),
         {
-            "seed": _SEED,
+            "seed": SEED,
             "queries": _QUERIES * repeats,
             "faiss": _FAISS,
             "chromadb": _CHROMADB,
@@ -128,14 +128,14 @@ async def _measured(
     found = 0
     taken: list[float] = []
     filtered: list[float] = []
-    await store.search(queries[0], limit=_NEAREST)  # warm
+    await store.search(queries[0], limit=NEAREST)  # warm
     for repeat in range(repeats):
         for number, query in enumerate(queries):
             began = time.perf_counter()
-            hits = await store.search(query, limit=_NEAREST)
+            hits = await store.search(query, limit=NEAREST)
             taken.append(time.perf_counter() - began)
             began = time.perf_counter()
-            await store.search(query, limit=_NEAREST, where={"kind": number % _KINDS})
+            await store.search(query, limit=NEAREST, where={"kind": number % _KINDS})
             filtered.append(time.perf_counter() - began)
             if not repeat:
                 found += len({hit.record.id for hit in hits} & exact[number])
@@ -143,7 +143,7 @@ async def _measured(
         added,
         *_percentiles(taken),
         _percentiles(filtered)[0],
-        100 * found / (_NEAREST * len(queries)),
+        100 * found / (NEAREST * len(queries)),
     )
 
 
@@ -157,29 +157,30 @@ def _limit(
         for query in queries:
             began = time.perf_counter()
             similarities = points @ query
-            best = np.argpartition(-similarities, _NEAREST)[:_NEAREST]
+            best = np.argpartition(-similarities, NEAREST)[:NEAREST]
             best[np.argsort(-similarities[best])]
             taken.append(time.perf_counter() - began)
     return ("numpy, one matrix (limit)", 0.0, *_percentiles(taken), "", 100.0)
 
 
-def _drawn() -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Stored vectors [N, D] and queries [Q, D], of length one."""
+def drawn(count: int, queries: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Stored vectors [``count``, D] and vectors to search with [``queries``, D], of length one."""
     import numpy as np
 
-    random = np.random.default_rng(_SEED)
-    turned = random.normal(size=(_RANK, _DIMENSION)) / _RANK**0.5
-    low = random.normal(size=(_COUNT + _QUERIES, _RANK))
-    noise = _NOISE * random.normal(size=(len(low), _DIMENSION))
+    random = np.random.default_rng(SEED)
+    turned = random.normal(size=(_RANK, DIMENSION)) / _RANK**0.5
+    low = random.normal(size=(count + queries, _RANK))
+    noise = _NOISE * random.normal(size=(len(low), DIMENSION))
     every = (low @ turned + noise).astype(np.float32)
     every /= np.linalg.norm(every, axis=1, keepdims=True)
-    return every[:_COUNT], every[_COUNT:]
+    return every[:count], every[count:]
 
 
-def _nearest(points: NDArray[np.float32], queries: NDArray[np.float32]) -> list[set[str]]:
+def nearest(points: NDArray[np.float32], queries: NDArray[np.float32]) -> list[set[str]]:
+    """The numbers of the ``NEAREST`` nearest to each query."""
     import numpy as np
 
-    order = np.argsort(-(queries @ points.T), axis=1)[:, :_NEAREST]
+    order = np.argsort(-(queries @ points.T), axis=1)[:, :NEAREST]
     return [{str(number) for number in row} for row in order]
 
 

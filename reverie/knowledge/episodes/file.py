@@ -259,7 +259,9 @@ class EpisodeFile:
             rows = connection.execute("SELECT seq, vector FROM episodes ORDER BY seq").fetchall()
             self._seqs = np.array([row[0] for row in rows], dtype=np.int64)
             flat = np.frombuffer(b"".join(row[1] for row in rows), dtype="<f4")
-            self._matrix = flat.reshape(len(rows), self._dimension).astype(np.float32)
+            # All are of the embedder that the file names, which may be another one than this.
+            length = len(flat) // len(rows) if rows else self._dimension
+            self._matrix = flat.reshape(len(rows), length).astype(np.float32)
             self._revision = revision
         return self._seqs, self._matrix
 

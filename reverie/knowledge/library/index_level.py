@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from reverie.knowledge.database import Database
+
+_MOST_KEPT: Final = 10_000
+"""Changes that are kept for an index that follows no more, such as a former embedder's; as many as
+there are chunks where those are more: from there on it is filled sooner than it follows.
+"""
 
 
 class Level(NamedTuple):
@@ -65,10 +70,16 @@ class IndexLevel:
         return list(dict.fromkeys(key for _, key in rows)), (rows[-1][0] if rows else 0)
 
     def advance(self, seen: int, epoch: str) -> None:
-        """Changes up to ``seen`` are in the index; what every index has seen is dropped."""
+        """Changes up to ``seen`` are in the index; what every index has seen is dropped, and an
+        index that is too far behind is forgotten: it would be filled anew.
+        """
         with self._database.writing() as connection:
             connection.execute(
                 "UPDATE indexes SET seen = max(seen, ?), epoch = ? WHERE name = ?",
                 (seen, epoch, self._name),
+            )
+            connection.execute(
+                "DELETE FROM indexes WHERE seen + max(?, (SELECT count(*) FROM chunks)) < ?",
+                (_MOST_KEPT, seen),
             )
             connection.execute("DELETE FROM changes WHERE seq <= (SELECT min(seen) FROM indexes)")

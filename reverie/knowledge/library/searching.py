@@ -13,7 +13,6 @@ from reverie.knowledge.library.fulltext import FullTextSource
 from reverie.knowledge.library.index import LibraryIndex
 from reverie.knowledge.library.parts import Parts
 from reverie.knowledge.library.sources import Filtered, VectorSource
-from reverie.knowledge.library.stored_vectors import other_embedder
 from reverie.knowledge.search.records import Document, SearchResult, SearchSource
 
 if TYPE_CHECKING:
@@ -28,6 +27,7 @@ class LibrarySearch:
         self._where = where
         self._index_from = index_from
         self._warnings: list[str] = []
+        self._errors: list[ReverieError] = []
 
     async def search(self, query: str, limit: int) -> SearchResult:
         """See ``Library.search``."""
@@ -46,13 +46,15 @@ class LibrarySearch:
             )
         stored, _ = await asyncio.to_thread(self._parts.stored.embedder)
         found = (
-            await self._by_meaning(stored) if weights["vector"] and stored else None,
+            await self._by_meaning() if weights["vector"] and stored else None,
             FullTextSource(self._parts.store.database, self._where),
             await self._by_graph() if weights["graph"] else None,
         )
         sources: list[SearchSource] = [one for one in found if one and weights[one.name]]
         if not sources:
-            return SearchResult(query, (), tuple(self._warnings))
+            if self._errors:  # every way that there is failed
+                raise self._errors[0]
+            return SearchResult(query, ())
         engine = HybridSearch(
             sources,
             {source.name: weights[source.name] for source in sources},
@@ -64,16 +66,15 @@ class LibrarySearch:
         said = [*self._warnings, *(found[0].warnings if found[0] else ())]
         return replace(result, warnings=(*said, *result.warnings))
 
-    async def _by_meaning(self, stored: str) -> VectorSource | None:
+    async def _by_meaning(self) -> VectorSource | None:
         try:
             embedder: Embedder = await self._parts.embedder()
-            if embedder.name != stored:
-                raise other_embedder(stored, embedder.name)
+            await asyncio.to_thread(self._parts.stored.check, embedder.name, embedder.dimension)
         except ReverieError as error:
-            self._warnings.append(f"Without the search by meaning: {error}")
+            self._failed("Without the search by meaning", error)
             return None
         index = await self._index()
-        return VectorSource(self._parts.stored, index, stored, self._where)
+        return VectorSource(self._parts.stored, index, embedder.name, self._where)
 
     async def _index(self) -> LibraryIndex | None:
         """None: comparing with every vector finds the same, and is fast or the only way."""
@@ -96,12 +97,16 @@ class LibrarySearch:
         try:
             graph = await self._parts.graph()
         except (KnowledgeUnavailable, ConfigError) as error:
-            self._warnings.append(f"Without the graph: {error}")
+            self._failed("Without the graph", error)
             return None
         walk = GraphWalk(graph)
         if not self._where:
             return walk
         return Filtered(walk, await asyncio.to_thread(self._parts.store.keys, self._where))
+
+    def _failed(self, said: str, error: ReverieError) -> None:
+        self._warnings.append(f"{said}: {error}")
+        self._errors.append(error)
 
     async def _texts(self, keys: Sequence[str]) -> Mapping[str, Document]:
         return await asyncio.to_thread(self._parts.store.texts, keys)

@@ -45,7 +45,7 @@ class StoredVectors:
             if (name, before) == (embedder, dimension):
                 return False
             if name and not again:
-                raise other_embedder(name, embedder)
+                raise _other((name, before), (embedder, dimension))
             connection.execute(
                 "UPDATE library SET embedder = ?, dimension = ?", (embedder, dimension)
             )
@@ -55,6 +55,11 @@ class StoredVectors:
             )
             connection.execute("INSERT INTO changes (key) SELECT key FROM chunks")
             return bool(name)
+
+    def check(self, embedder: str, dimension: int) -> None:
+        """Raises ``KnowledgeUnavailable`` when the vectors that count are of another embedder."""
+        if (stored := self.embedder()) != (embedder, dimension):
+            raise _other(stored, (embedder, dimension))
 
     def missing(self, hashes: Collection[str], embedder: str) -> set[str]:
         """Those of ``hashes`` that have no vector."""
@@ -95,7 +100,8 @@ class StoredVectors:
                 "JOIN vectors v ON v.hash = c.hash AND v.embedder = ?",
                 (json.dumps(list(keys)), embedder),
             ).fetchall()
-        return [row[:4] for row in rows], _matrix([row[4] for row in rows], dimension)
+        flat = b"".join(row[4] for row in rows)
+        return [row[:4] for row in rows], _matrix(flat, len(rows), dimension)
 
     def without(self, embedder: str, limit: int) -> list[tuple[str, str]]:
         """At most ``limit`` texts of chunks that have no vector: hash and text."""
@@ -141,20 +147,27 @@ class StoredVectors:
                 if after is not None:
                     condition += " AND c.key IN (SELECT key FROM changes WHERE seq > ?)"
                     values = [*values, str(after)]
-                rows = connection.execute(
+                keys, flat = [], bytearray()  # not a list of blobs, which would be as large again
+                for key, blob in connection.execute(
                     "SELECT c.key, v.vector FROM chunks c "  # noqa: S608  # its parts are ours
                     "JOIN vectors v ON v.hash = c.hash AND v.embedder = ? "
                     f"WHERE {condition} ORDER BY c.key",
                     (embedder, *values),
-                ).fetchall()
-                self._keys = [key for key, _ in rows]
-                self._matrix = _matrix([blob for _, blob in rows], len(vector))
+                ):
+                    keys.append(key)
+                    flat += blob
+                self._keys = keys
+                self._matrix = _matrix(flat, len(keys), len(vector))
                 self._read = wanted
             keys, matrix = self._keys, self._matrix
         if matrix is None or not keys:
             return []
-        cosine = np.clip(matrix @ vector, -1.0, 1.0)
-        best = np.argsort(-cosine, kind="stable")[:limit]
+        # Not @: its threads spin against each other on a busy machine, for tens of milliseconds.
+        cosine = np.clip(np.einsum("nd,d->n", matrix, vector), -1.0, 1.0)
+        # Sorted is only what can be among the best, with all that are as good as the last of them.
+        least = np.partition(cosine, -limit)[-limit] if limit < len(cosine) else -1.0
+        near = np.flatnonzero(cosine >= least)
+        best = near[np.argsort(-cosine[near], kind="stable")][:limit]
         return [Ranked(keys[row], float(cosine[row])) for row in best]
 
 
@@ -164,17 +177,21 @@ _LACKING = (
 )
 
 
-def other_embedder(stored: str, given: str) -> KnowledgeUnavailable:
-    """The error for a library that holds another embedder's vectors."""
+def _other(stored: tuple[str, int], given: tuple[str, int]) -> KnowledgeUnavailable:
+    """The error for a library that holds another embedder's vectors; each is name and length."""
+    if stored[0] == given[0]:  # another model is served under the same name
+        said = f"{stored[0]} with {stored[1]} numbers, and now it makes {given[1]}"
+    else:
+        said = f"the embedder {stored[0]}, not of {given[0]}"
     return KnowledgeUnavailable(
-        f"the library holds vectors of the embedder {stored}, not of {given}",
+        f"the library holds vectors of {said}",
         hint="Use the first one again (embedder.name), or embed everything anew with this one: "
         "`reverie ingest --again`",
     )
 
 
-def _matrix(blobs: Sequence[bytes], dimension: int) -> NDArray[np.float32]:
+def _matrix(flat: bytes | bytearray, count: int, dimension: int) -> NDArray[np.float32]:
     import numpy as np
 
-    flat = np.frombuffer(b"".join(blobs), dtype="<f4")
-    return flat.reshape(len(blobs), dimension).astype(np.float32, copy=False)
+    vectors = np.frombuffer(flat, dtype="<f4").reshape(count, dimension)
+    return vectors.astype(np.float32, copy=False)

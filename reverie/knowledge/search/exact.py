@@ -1,4 +1,4 @@
-"""Search by meaning over a fixed set of vectors, compared one by one."""
+"""Search by meaning over a fixed set of vectors, or of texts, compared one by one."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
 from reverie.errors import ConfigError
+from reverie.knowledge.once import Once
 from reverie.knowledge.search.records import Query, Ranked
+from reverie.models.embedder import Embedder
 
 if TYPE_CHECKING:
     import numpy as np
@@ -56,3 +58,33 @@ class ExactVectors:
         # Sorted as a whole, so that equal ones come in the order of the texts: 0.6 ms for 10,000.
         best = np.argsort(-cosines, kind="stable")[:limit]
         return [Ranked(self._ids[i], float(cosines[i])) for i in best]
+
+
+class EmbeddedTexts:
+    """``ExactVectors`` of texts that are embedded when they are first needed. A search in which
+    that fails goes on without it, and the next one tries again.
+    """
+
+    name: Final = "vector"
+    wants_vector: Final = True
+    wants_found: Final = False
+
+    def __init__(self, ids: Sequence[str], texts: Sequence[str], embedder: Embedder) -> None:
+        self._ids = ids
+        self._texts = texts
+        self._embedder = embedder
+        self._vectors = Once(self._embedded)
+
+    async def index(self) -> None:
+        """Embeds the texts now. Raises what the embedder raises."""
+        await self._vectors.get()
+
+    async def rank(
+        self, query: Query, limit: int, found: Mapping[str, Sequence[Ranked]]
+    ) -> list[Ranked]:
+        """The nearest texts, with their cosine. Raises what the embedder raises."""
+        return await (await self._vectors.get()).rank(query, limit, found)
+
+    async def _embedded(self) -> ExactVectors:
+        vectors = await self._embedder.embed(self._texts)
+        return await asyncio.to_thread(ExactVectors, self._ids, vectors)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from reverie.knowledge.search.exact import EmbeddedTexts
     from reverie.knowledge.search.rerank import Reranker
 
 SearchKind = Literal["vector", "bm25", "hybrid", "graph"]
@@ -109,6 +110,7 @@ class DocumentSearch:
         self._reranker = reranker
         self._owned: Embedder | None = None
         self._search: HybridSearch | None = None
+        self._texts_embedded: EmbeddedTexts | None = None
         self._indexing = asyncio.Lock()
         self._closed = False
 
@@ -121,17 +123,25 @@ class DocumentSearch:
         return await (await self._ready()).search(query, limit=limit)
 
     async def lists(self, query: str, *, limit: int = 50) -> dict[str, list[Ranked]]:
-        """What each source finds, by its name, before fusion: what ``fit_weights`` is given."""
+        """What each source finds, by its name, before fusion: what ``fit_weights`` is given. Raises
+        also what the embedder raises: weights are not to be fitted without a source.
+        """
+        await self.index()
         return await (await self._ready()).lists(query, limit=limit)
 
     async def index(self) -> None:
-        """Indexes the documents now, which the first search does otherwise."""
+        """Indexes the documents now, which the first search does otherwise. Raises also what the
+        embedder raises, without which a search would do.
+        """
         await self._ready()
+        if self._texts_embedded is not None:
+            await self._texts_embedded.index()
 
     async def close(self) -> None:
         """Releases the index; a second call does nothing."""
         self._closed = True
         self._search = None
+        self._texts_embedded = None
         owned, self._owned = self._owned, None
         if owned is not None:
             await owned.aclose()
@@ -181,10 +191,12 @@ class DocumentSearch:
     async def _by_meaning(
         self, ids: list[str], texts: list[str], embedder: Embedder
     ) -> SearchSource:
-        from reverie.knowledge.search.exact import ExactVectors
+        from reverie.knowledge.search.exact import EmbeddedTexts, ExactVectors
 
-        vectors = self._vectors if self._vectors is not None else await embedder.embed(texts)
-        return await asyncio.to_thread(ExactVectors, ids, vectors)
+        if self._vectors is not None:
+            return await asyncio.to_thread(ExactVectors, ids, self._vectors)
+        self._texts_embedded = EmbeddedTexts(ids, texts, embedder)
+        return self._texts_embedded
 
     async def _embedding(self) -> Embedder:
         if self._embedder is not None:

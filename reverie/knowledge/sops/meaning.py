@@ -25,8 +25,9 @@ if TYPE_CHECKING:
 INDEX_FROM: Final = 256
 """Procedures below which they are compared one by one."""
 NEAREST: Final = 64
-"""How many the index is asked for; the similarity of others counts as 0."""
+"""How many of the book the index has to find; the similarity of others counts as 0."""
 
+_ASKED: Final = 4 * NEAREST
 _COLLECTION: Final = "sops"
 
 
@@ -35,7 +36,9 @@ async def sop_vectors(
 ) -> dict[str, NDArray[np.float32]]:
     """The vectors [D] of procedures, by key. Embeds and stores those that are missing."""
     await embedder.load()
-    known = await book.vectors(embedder.name)
+    kept = await book.vectors(embedder.name)
+    # Another model may be served under the same name: vectors of another length are made anew.
+    known = {key: vector for key, vector in kept.items() if len(vector) == embedder.dimension}
     missing = [one for one in stored if one.key not in known]
     if missing:
         made = await embedder.embed([one.sop.text for one in missing])
@@ -58,9 +61,12 @@ async def similarities(
     vectors = await sop_vectors(book, stored, embedder)
     if len(stored) >= index_from and _has_index(settings):
         try:
-            return await _from_index(task, stored, vectors, embedder, settings)
+            found = await _from_index(task, stored, vectors, embedder, settings)
         except KnowledgeUnavailable:
-            pass  # compared one by one, which finds the same
+            found = {}  # compared one by one, which finds the same
+        # Versions of before, and of other homes on the same server, may be nearer than the own.
+        if len(found) >= min(NEAREST, len(stored)):
+            return found
     return {key: float(vector @ task) for key, vector in vectors.items()}
 
 
@@ -90,8 +96,7 @@ async def _from_index(
                 for one in missing
             ]
             await store.write(records, np.stack([vectors[one.key] for one in missing]))
-        # Versions of before, and of other homes on the same server, may be nearer.
-        found = await store.search(task, limit=NEAREST)
+        found = await store.search(task, limit=_ASKED)
     finally:
         await store.close()
     known = {one.key for one in stored}

@@ -23,7 +23,7 @@ from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from reverie.errors import KnowledgeUnavailable
+from reverie.errors import ConfigError, KnowledgeUnavailable
 from reverie.knowledge.database import Database
 from reverie.knowledge.vectors.chroma import MOST_BATCH, ChromaFailed, chroma_version
 from reverie.knowledge.vectors.chroma_folder import ChromaFolder, FolderBusy
@@ -87,8 +87,10 @@ class TaskIndex:
         """
         if self._folder is None or not self._lock.acquire(blocking=False):
             return None
-        folder = self._folder
         try:
+            folder = self._folder
+            if folder is None:  # given up, or closed, just before the lock was taken
+                return None
             state, newest = self._state()
             level = folder.is_open and state.generation == folder.generation
             if not level or state.seq < newest or not state.tasks:
@@ -125,7 +127,7 @@ class TaskIndex:
                 folder.write(functools.partial(self._write_new, folder))
             except FolderBusy:
                 _log.info("%s is being written by another process", self.root)
-            except KnowledgeUnavailable as error:
+            except (KnowledgeUnavailable, ConfigError) as error:  # the latter: no import
                 self._shut()
                 self._give_up(f"Similar tasks are searched exactly, without Chroma: {error}")
 

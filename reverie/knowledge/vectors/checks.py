@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, TypeVar
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from reverie.errors import ConfigError
 from reverie.knowledge.database import storable
@@ -49,8 +49,7 @@ def alternatives(where: Where) -> dict[str, list[Value]]:
     """
     wanted: dict[str, list[Value]] = {}
     for key, value in where.items():
-        several = [value] if isinstance(value, str | int | float | bool) else list(value)
-        wanted[storable(key)] = [_value(key, one) for one in several]
+        wanted[storable(key)] = [_value(key, one) for one in _several(value)]
     return wanted
 
 
@@ -60,9 +59,18 @@ def batches(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
         yield items[start : start + size]
 
 
+def _several(value: Any) -> list[Any]:
+    if isinstance(value, str | bytes | Mapping) or not isinstance(value, Iterable):
+        return [value]
+    return list(value)
+
+
 def _clean(record: VectorRecord) -> VectorRecord:
     if not record.id:
         raise ConfigError("A record of a vector store must have an id")
+    for what, held in (("id", record.id), ("text", record.text)):
+        if not isinstance(held, str):
+            raise ConfigError(f"The {what} of a record is of type {type(held).__name__}, not str")
     metadata = _clean_metadata(record.metadata)
     return VectorRecord(storable(record.id), storable(record.text), metadata)
 

@@ -23,6 +23,9 @@ MOST_BATCH: Final = 1000
 INDEX: Final[Mapping[str, Any]] = {"space": "cosine", "ef_search": 200}
 """Of the nearest-neighbour index (HNSW)."""
 
+MOST_ALTERNATIVES: Final = 10_000
+"""Values that one filter may name: Chroma's SQLite takes some 30,000."""
+
 _EPOCH = "epoch"
 _EMBEDDER = "embedder"
 _DIMENSION = "dimension"
@@ -117,10 +120,16 @@ def upsert_arguments(
 
 def where_argument(where: Where | None) -> tuple[dict[str, Any] | None, bool]:
     """``where`` as Chroma takes it, and whether anything can match at all. Every value is compared
-    by an operator written here, so none can be one.
+    by an operator written here, so none can be one. Raises ``ConfigError``.
     """
     every: list[dict[str, Any]] = []
-    for key, values in alternatives(where or _NO_METADATA).items():
+    wanted = alternatives(where or _NO_METADATA)
+    if (named := sum(map(len, wanted.values()))) > MOST_ALTERNATIVES:
+        raise ConfigError(
+            f"A filter of Chroma's names {named:,} values",
+            hint=f"At most {MOST_ALTERNATIVES:,}; ask in parts",
+        )
+    for key, values in wanted.items():
         if not values:
             return None, False
         kinds: dict[type, list[Value]] = {}  # one list holds one type

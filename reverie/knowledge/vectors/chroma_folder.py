@@ -35,7 +35,7 @@ from reverie.knowledge.vectors.chroma import (
     import_chromadb,
     new_metadata,
 )
-from reverie.knowledge.vectors.chroma_snapshot import IndexSnapshot
+from reverie.knowledge.vectors.chroma_snapshot import IndexSnapshot, remove_dead_indexes
 from reverie.knowledge.vectors.chroma_state import FolderState, StateFile
 
 WAIT_SECONDS: Final = 10.0
@@ -185,6 +185,7 @@ class ChromaFolder:
         def emptied(collection: Any) -> None:
             self._client.delete_collection(collection.name)
             self._collection = self._created()
+            remove_dead_indexes(self.folder)
 
         self.write(emptied)
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import re
 import shutil
 import sqlite3
 from pathlib import Path
@@ -21,9 +22,24 @@ _TOLD: Final = "snapshot.json"
 
 _log = logging.getLogger(__name__)
 
+_SEGMENT: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+"""What Chroma calls an index and the folder of its files."""
+
 Progress = dict[str, int]
 """By index (Chroma's id of the segment) the number of the latest record in its files; 0 for none.
 """
+
+
+def remove_dead_indexes(folder: Path) -> None:
+    """Removes the index files of collections that are gone, which Chroma leaves behind. Whoever
+    calls it holds the folder's lock.
+    """
+    progress = _progress(folder)
+    if progress is None:
+        return
+    for path in folder.iterdir():
+        if _SEGMENT.fullmatch(path.name) and path.name not in progress:
+            shutil.rmtree(path, ignore_errors=True)
 
 
 class IndexSnapshot:
@@ -38,7 +54,7 @@ class IndexSnapshot:
         files = self._files()
         if not files or self._told().get("files") == files:
             return
-        progress = self._progress()
+        progress = _progress(self._folder)
         if progress is None:
             return
         fresh = self._copy.with_name(f"{self._copy.name}.new")
@@ -57,7 +73,7 @@ class IndexSnapshot:
         have left half written. Files whose writing SQLite has noted are whole, and stay.
         """
         noted = self._told().get("progress", {})
-        progress = self._progress() or {}
+        progress = _progress(self._folder) or {}
         for segment, latest in progress.items():
             if noted.get(segment) == latest and (self._copy / segment).is_dir():
                 _log.info("%s: the index is put back as it was last written", self._folder)
@@ -81,15 +97,16 @@ class IndexSnapshot:
             return dict(json.loads((self._copy / _TOLD).read_bytes()))
         return {}
 
-    def _progress(self) -> Progress | None:
-        """None where the database is damaged, or of a version that notes it elsewhere."""
-        try:
-            uri = f"{(self._folder / 'chroma.sqlite3').as_uri()}?mode=ro"
-            with contextlib.closing(sqlite3.connect(uri, uri=True)) as connection:
-                rows = connection.execute(
-                    "SELECT s.id, coalesce(m.seq_id, 0) FROM segments s "
-                    "LEFT JOIN max_seq_id m ON m.segment_id = s.id WHERE s.scope = 'VECTOR'"
-                ).fetchall()
-            return {str(segment): int(latest) for segment, latest in rows}
-        except (sqlite3.Error, ValueError, TypeError):
-            return None
+
+def _progress(folder: Path) -> Progress | None:
+    """None where the database is damaged, or of a version that notes it elsewhere."""
+    try:
+        uri = f"{(folder / 'chroma.sqlite3').as_uri()}?mode=ro"
+        with contextlib.closing(sqlite3.connect(uri, uri=True)) as connection:
+            rows = connection.execute(
+                "SELECT s.id, coalesce(m.seq_id, 0) FROM segments s "
+                "LEFT JOIN max_seq_id m ON m.segment_id = s.id WHERE s.scope = 'VECTOR'"
+            ).fetchall()
+        return {str(segment): int(latest) for segment, latest in rows}
+    except (sqlite3.Error, ValueError, TypeError):
+        return None

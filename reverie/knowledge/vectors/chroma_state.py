@@ -30,7 +30,7 @@ class StateFile:
         try:
             told = json.loads(self._path.read_bytes())
             return FolderState(str(told["generation"]), int(told["writer"]), str(told["version"]))
-        except (FileNotFoundError, ValueError, KeyError, TypeError):
+        except (FileNotFoundError, ValueError, KeyError, TypeError, OverflowError):
             return FolderState()
 
     def write(self, state: FolderState) -> None:

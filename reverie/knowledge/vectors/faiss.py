@@ -192,10 +192,11 @@ class FaissVectors:
         self, vector: NDArray[np.float32], limit: int, where: Where | None
     ) -> list[VectorHit]:
         query = checked_vector(vector, self.dimension)
+        wanted = alternatives(where or {})
         if limit < 1 or not self._records:
             return []
-        if where:
-            allowed = sorted(self._postings.matching(alternatives(where)))
+        if wanted:
+            allowed = sorted(self._postings.matching(wanted))
             few = len(allowed) < _EXACT_BELOW
             found = (self._compared if few else self._asked)(query, allowed, limit)
         elif len(self._records) < self._index.ntotal:

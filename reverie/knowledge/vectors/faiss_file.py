@@ -1,7 +1,8 @@
 """A FAISS index and its records in a folder: FAISS's own format and JSON lines, no pickle.
 
 A save writes two new files and then, in one step, the small file that names them with their
-checksums. So a save that is killed leaves what was there before.
+checksums. So a save that is killed leaves what was there before. Several processes may use one
+folder: they save one after the other, and the last one's stays.
 """
 
 from __future__ import annotations
@@ -15,12 +16,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from filelock import FileLock
+
 from reverie.errors import KnowledgeUnavailable
 from reverie.knowledge.vectors.store import VectorRecord
 
 MANIFEST: Final = "vectors.json"
 """Names the two files that belong together."""
 
+_LOCK: Final = ".vectors.lock"
+_WAIT_SECONDS: Final = 60.0
+"""How long to wait for another process that saves."""
 _FORMAT: Final = 1
 
 
@@ -54,12 +60,13 @@ def save_index(folder: Path, saved: Saved, index: bytes) -> None:
     }
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for name, held in contents.items():
-            _write(folder / name, held)
-        fresh = folder / f"{MANIFEST}.{stamp}"
-        _write(fresh, json.dumps(manifest, indent=1).encode())
-        fresh.replace(folder / MANIFEST)
-        _remove_older(folder, set(contents))
+        with FileLock(folder / _LOCK, timeout=_WAIT_SECONDS):
+            for name, held in contents.items():
+                _write(folder / name, held)
+            fresh = folder / f"{MANIFEST}.{stamp}"
+            _write(fresh, json.dumps(manifest, indent=1).encode())
+            fresh.replace(folder / MANIFEST)
+            _remove_older(folder, set(contents))
     except OSError as error:
         for name in (*contents, f"{MANIFEST}.{stamp}"):
             with contextlib.suppress(OSError):
@@ -75,10 +82,16 @@ def load_index(folder: Path) -> tuple[Saved, bytes]:
     ``KnowledgeUnavailable``.
     """
     try:
-        manifest = json.loads((folder / MANIFEST).read_bytes())
-        index, records = (
-            _checked(folder, name, digest) for name, digest in manifest["files"].items()
-        )
+        told = (folder / MANIFEST).read_bytes()
+        manifest = json.loads(told)
+        try:
+            index, records = (
+                _checked(folder, name, digest) for name, digest in manifest["files"].items()
+            )
+        except FileNotFoundError:
+            if (folder / MANIFEST).read_bytes() == told:
+                raise
+            return load_index(folder)  # another process has saved meanwhile
         saved = Saved(
             str(manifest["kind"]),
             str(manifest["embedder"]),

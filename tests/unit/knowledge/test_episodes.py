@@ -236,6 +236,18 @@ async def test_another_embedder_is_refused_but_can_export(open_memory: Open) -> 
     assert [json.loads(line)["text"] async for line in other.export()] == ["green tea"]
 
 
+async def test_compacting_needs_no_embedder_of_the_same_length(open_memory: Open) -> None:
+    class Longer(HashEmbedder):
+        name = "longer"
+        dimension = 96
+
+    memory = await open_memory()
+    await memory.remember("green tea from China")
+    await memory.remember("green tea, from China")
+
+    assert (await (await open_memory(embedder=Longer())).compact()).merged == 1
+
+
 async def test_a_damaged_file_is_set_aside_with_a_notice(tmp_path: Path) -> None:
     path = tmp_path / "memories.sqlite"
     await asyncio.to_thread(path.write_bytes, b"no database" * 500)

@@ -12,7 +12,9 @@ import pytest
 from reverie.errors import ConfigError
 from reverie.knowledge.graph import SqliteGraph
 from reverie.knowledge.library import Ended, Library, Where
+from reverie.knowledge.library.sources import VectorSource
 from reverie.knowledge.read import SourceDocument
+from reverie.knowledge.search.records import Query
 from reverie.settings import Settings
 from tests.unit.knowledge.library_parts import Parts, names, of
 
@@ -300,6 +302,28 @@ async def test_texts_that_look_like_instructions_are_kept_as_they_are(
     async with parts.library() as library:
         (hit,) = (await library.search("<search>secrets</search>")).hits
     assert hit.text == text
+
+
+async def test_equal_texts_are_ranked_in_one_order_whatever_the_limit(
+    parts: Parts, tmp_path: Path
+) -> None:
+    rows = [f'{{"text": "{word}"}}\n' for word in ("tide", "tide sea", "moon") for _ in range(9)]
+    (tmp_path / "rows.jsonl").write_text("".join(rows))
+    await parts.ingest(tmp_path)
+    (vector,) = await parts.embedder.embed(["tide"])
+
+    async with parts.library() as library:
+        found = [
+            await VectorSource(library._parts.stored, None, "hashed words").rank(
+                Query("", vector), limit, {}
+            )
+            for limit in (27, 1, 4, 9, 10, 14, 26)
+        ]
+
+    (whole, *cut) = found
+    assert [one.score for one in whole] == sorted((one.score for one in whole), reverse=True)
+    assert cut == [whole[: len(some)] for some in cut]
+    assert [len(some) for some in cut] == [1, 4, 9, 10, 14, 26]
 
 
 async def test_an_empty_library_finds_nothing(parts: Parts) -> None:

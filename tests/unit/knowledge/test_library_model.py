@@ -10,10 +10,9 @@ from typing import Any
 import pytest
 
 from reverie.errors import ModelUnavailable
-from reverie.knowledge.extract.resolve import RESOLVED
 from reverie.knowledge.graph import SqliteGraph
 from reverie.knowledge.graph import open as graph_open
-from reverie.knowledge.graph.records import Edge
+from reverie.knowledge.graph.records import RESOLVED, Edge
 from reverie.knowledge.library import Library
 from reverie.settings import Settings
 from tests.unit.conftest import Call, Say, ScriptedModel

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from reverie.errors import ConfigError, KnowledgeUnavailable
+from reverie.errors import ConfigError, KnowledgeUnavailable, ModelUnavailable
 from reverie.knowledge.search import Document, Query, create_search_engine
 from reverie.knowledge.search.bm25 import Bm25
 from reverie.knowledge.search.document_graph import DocumentGraph
@@ -102,6 +102,30 @@ async def test_documents_are_indexed_once_at_the_first_search() -> None:
 
     assert counting.embedded == len(DOCUMENTS) + 4
     assert all(result.hits == results[0].hits for result in results)
+
+
+async def test_while_the_embedder_is_down_words_are_searched() -> None:
+    class Down(HashEmbedder):
+        gone = ""
+
+        async def embed(self, texts: Sequence[str]) -> Any:
+            if self.gone == "all" or (self.gone and len(texts) > 1):
+                raise ModelUnavailable("the embedder is down", hint="start it")
+            return await super().embed(texts)
+
+    embedder = Down()
+    made, by_meaning = engine("hybrid", embedder=embedder), engine("vector", embedder=embedder)
+    for embedder.gone, said in (("all", "The query cannot be embedded"), ("texts", "Without 'vec")):
+        result = await made.search("rain", limit=1)
+        assert result.hits[0].id == "rain"
+        assert [warning.startswith(said) for warning in result.warnings] == [True]
+        for asked in (made.index(), made.lists("rain"), by_meaning.search("rain")):
+            with pytest.raises(ModelUnavailable, match="is down"):
+                await asked
+    embedder.gone = ""
+    result = await made.search("rain", limit=1)
+    assert result.warnings == ()
+    assert {place.source for place in result.hits[0].places} == {"vector", "bm25"}
 
 
 async def test_given_vectors_are_not_made_again() -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from reverie.errors import ConfigError, KnowledgeUnavailable
 from reverie.knowledge.vectors import FaissVectors, VectorRecord, VectorStore, open_vectors
+from reverie.knowledge.vectors.chroma import where_argument
 from reverie.knowledge.vectors.faiss import Kind
 from reverie.settings import Settings
 from tests.contract.vector_suite import (
@@ -82,7 +83,7 @@ async def test_saving_again_replaces_what_was_saved(tmp_path: Path) -> None:
     await store.save(tmp_path)
 
     assert await (await load(tmp_path)).count() == 3
-    assert len(await asyncio.to_thread(lambda: list(tmp_path.iterdir()))) == 3
+    assert len(await asyncio.to_thread(lambda: list(tmp_path.glob("[!.]*")))) == 3
     await store.clear()
     await store.save(tmp_path)
     assert await (await load(tmp_path)).search(unit(0)) == []
@@ -104,7 +105,7 @@ async def test_a_save_that_fails_leaves_what_was_saved(
 
     assert "free some space" in caught.value.hint
     assert await (await load(tmp_path)).count() == 298
-    assert len(await asyncio.to_thread(lambda: list(tmp_path.iterdir()))) == 3
+    assert len(await asyncio.to_thread(lambda: list(tmp_path.glob("[!.]*")))) == 3
 
 
 @pytest.mark.parametrize("pattern", ["index-*", "records-*", "vectors.json"])
@@ -126,6 +127,25 @@ async def test_damaged_files_are_named(tmp_path: Path, pattern: str, harm: str) 
     await asyncio.to_thread(damage)
     with pytest.raises(KnowledgeUnavailable, match=r"damaged|missing|cannot be read"):
         await load(tmp_path)
+
+
+async def test_saves_and_loads_at_once_leave_what_the_last_one_saved(tmp_path: Path) -> None:
+    stores = [FaissVectors(embedder=EMBEDDER, dimension=D) for _ in range(2)]
+    for store in stores:
+        await fill(store, range(20))
+    await stores[0].save(tmp_path)
+
+    async def saving(store: FaissVectors) -> None:
+        for _ in range(10):
+            await store.save(tmp_path)
+
+    async def loading() -> None:
+        for _ in range(30):
+            loaded = await FaissVectors.load(tmp_path, embedder=EMBEDDER, dimension=D)
+            assert await loaded.count() == 20
+
+    await asyncio.gather(*map(saving, stores), loading())
+    await loading()
 
 
 async def test_vectors_of_another_embedder_are_not_loaded(tmp_path: Path) -> None:
@@ -273,8 +293,17 @@ async def test_a_state_file_that_was_cut_off_costs_nothing(settings: Settings) -
     await asyncio.to_thread(harmed, settings.home, "state")
 
     assert (await found(store, 3))[0] == "r3"
+    (state,) = settings.home.glob("vectors/.documents-*.json")
+    told = '{"generation": "", "writer": 1e999, "version": ""}'
+    await asyncio.to_thread(state.write_text, told)
+    assert (await found(store, 3))[0] == "r3"
     assert (await store.count(), store.notices) == (5, ())
     await store.close()
+
+
+def test_a_filter_of_more_values_than_chroma_takes_is_refused() -> None:
+    with pytest.raises(ConfigError, match="10,001 values"):
+        where_argument({"n": list(range(10_001))})
 
 
 async def test_without_chromadb_the_extra_is_named(
