@@ -3,7 +3,7 @@
 ``python -m reverie.evals.bench.real_selection --records FILE ...`` reads what every strategy
 answered to every question (``python -m reverie.evals.gym record``) and lets the selector ask them
 in a row, in several orders, told after each whether it was right. ``make bench`` takes the files of
-the folder that REVERIE_GYM_RECORDS names.
+the folder that GYM_RECORDS names.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from reverie.evals.gym.table import Share, best_of_family, by_family, by_strateg
 ARMS = ("direct", "chain_of_thought", "tools", "self_consistency", "best_of_n")
 """What the selector may choose between: the strategies that the measuring model has prompts for."""
 
-VARIABLE = "REVERIE_GYM_RECORDS"
+VARIABLE = "GYM_RECORDS"
 _GOAL = 0.9  # of the best strategy per family in hindsight, in the last third
 _MANNERS = {"until sure": None, "first attempt": 0.0}
 """When the selector accepts an attempt: from ``reason.accept_above`` on, or at once."""

@@ -1,7 +1,7 @@
 """How fast the learned selection learns, on simulated families of tasks; and whether what is
 estimated from its log is true. Every success is drawn: no model is asked.
 
-With the environment variable REVERIE_BENCH_PLOTS set to a folder, a picture is left there.
+With the environment variable BENCH_PLOTS set to a folder, a picture is left there.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 SEEDS = tuple(range(100, 120))
 """The options of the bandit were chosen on other seeds: see docs/selection.md."""
 
-PLOTS = "REVERIE_BENCH_PLOTS"
+PLOTS = "BENCH_PLOTS"
 
 _BEFORE, _WINDOW = 200, 50
 _BACK = 0.1

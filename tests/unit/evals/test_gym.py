@@ -375,6 +375,20 @@ def test_the_benchmark_says_what_it_lacks_and_goes_on(monkeypatch: pytest.Monkey
     assert VARIABLE in str(report.facts["not measured"])
 
 
+def test_the_benchmark_reads_the_folder_that_its_variable_names(
+    hashed: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines = "".join(json.dumps(one) + "\n" for one in made(2))
+    (tmp_path / "all.jsonl").write_text(lines, encoding="utf-8")
+    monkeypatch.setenv(VARIABLE, str(tmp_path))
+
+    # The settings, which it loads, refuse names of variables that look like a setting's.
+    report = run(1, print)
+
+    assert report.facts["questions"] == 4
+    assert len(report.tables) == 2
+
+
 # -- merging -------------------------------------------------------------------------------------
 
 
