@@ -31,10 +31,13 @@ class PastRuns(ABC):
     # -- going on --------------------------------------------------------------------------
 
     async def astream_resume(
-        self, run_id: str, **reply: Any
+        self, run_id: str, *, budget: Budget | None = None, **reply: Any
     ) -> AsyncGenerator[Event | Result, None]:
         """Go on with a run from its last checkpoint, under its own settings and budget: its events,
         then its Result. Of a finished one only the Result. ``reply=`` answers one that waits.
+
+        The limits that were given to ``budget`` replace the run's from now on; what was spent by
+        then is part of them.
 
         What has a result is not done again. Calls that were in flight when its process ended are,
         and both are charged. The time in between does not count. A failed run makes its last
@@ -45,8 +48,11 @@ class PastRuns(ABC):
 
         runs = await self._runs()
         run = await runs.store.registry.find(run_id)
+        limits = _given(budget)
         if run.result is None:
-            work = await resumed(runs, run, self._equipped(), reply.get("reply", NO_REPLY))
+            work = await resumed(
+                runs, run, self._equipped(), reply.get("reply", NO_REPLY), limits=limits
+            )
             if work.owner:
                 async with aclosing(self._stream(runs, work)) as items:
                     async for item in items:
@@ -55,15 +61,20 @@ class PastRuns(ABC):
             run = await runs.store.registry.find(run.run_id)
         elif "reply" in reply:
             raise ConfigError(f"the run {run.run_id} waits for no reply: it is {run.status}")
+        elif limits:
+            raise ConfigError(
+                f"another budget changes nothing: the run {run.run_id} is {run.status}",
+                hint=f"reverie replay {run.run_id} --from select --budget TOKENS begins a new one",
+            )
         yield stored_result(run)
 
-    async def aresume(self, run_id: str) -> Result:
+    async def aresume(self, run_id: str, *, budget: Budget | None = None) -> Result:
         """``astream_resume`` to its end. Raises RunWaiting when a person is asked."""
-        return await last_of(self.astream_resume(run_id))
+        return await last_of(self.astream_resume(run_id, budget=budget))
 
-    def resume(self, run_id: str) -> Result:
+    def resume(self, run_id: str, *, budget: Budget | None = None) -> Result:
         """``aresume``, blocking."""
-        return self._loop().call(self.aresume, run_id)
+        return self._loop().call(functools.partial(self.aresume, run_id, budget=budget))
 
     async def areply(self, run_id: str, reply: Any) -> Result:
         """Answer what a waiting run asks, and go on with it. ``reply`` is JSON that obeys the
@@ -116,13 +127,14 @@ class PastRuns(ABC):
         seed: int | None = None,
     ) -> AsyncGenerator[Event | Result, None]:
         """A new run that goes on from where another was before the node ``from_`` (the first time),
-        or at the checkpoint ``from_``, with another strategy, budget or seed if given.
+        or at the checkpoint ``from_``, with another strategy, budget or seed if given. Limits that
+        were not given to ``budget`` stay the other run's.
         """
         from reverie.agents.history import forked
         from reverie.graphs.recall import new_run_id
         from reverie.graphs.strategies import require_strategy
 
-        changes: dict[str, Any] = {} if budget is None else budget.model_dump()
+        changes: dict[str, Any] = _given(budget)
         if strategy is not None:
             changes["strategy"] = strategy
             if strategy != "auto":
@@ -186,6 +198,11 @@ class PastRuns(ABC):
 
     @abstractmethod
     def _loop(self) -> BlockingPortal: ...
+
+
+def _given(budget: Budget | None) -> dict[str, Any]:
+    """The limits that a budget was made with, without those that it has by default."""
+    return {} if budget is None else budget.model_dump(exclude_unset=True)
 
 
 async def last_of(items: AsyncGenerator[Event | Result[T], None]) -> Result[T]:

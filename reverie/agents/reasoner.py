@@ -181,12 +181,12 @@ class Reasoner(PastRuns):
         """Score a run from 0 (wrong) to 1 (right). Scoring again replaces the score.
 
         Scores are what moves the choice of strategies. An unambiguous beginning of the run's id
-        will do. Once there are enough, they calibrate the confidence of the run's model.
+        will do. Once there are enough, they calibrate the confidence of the run's model. From 0.9
+        on what the answer was dreamed from becomes a fact, and below a hypothesis again.
         """
         from reverie.graphs.feedback import score_run
 
-        scored, _ = await score_run(self._loaded(), run_id, score)
-        return scored
+        return (await score_run(self._loaded(), run_id, score)).run
 
     def feedback(self, run_id: str, score: float) -> RecordedRun:
         """``afeedback``, blocking."""

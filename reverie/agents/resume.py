@@ -23,25 +23,40 @@ if TYPE_CHECKING:
 NO_REPLY: Any = object()
 """Going on without a person's reply. None would be one."""
 
+_AS_BEFORE: Mapping[str, Any] = {}
+
 _NEEDED = ("question", "run_id", "started", "ledger", "notices", "memories", "attempts")
 """What the state of a run has once it has begun."""
 
 
-async def resumed(runs: Runs, run: RunRecord, resources: Resources, reply: Any = NO_REPLY) -> Work:
-    """Take the lease of an unfinished run, and say how to go on with it.
+async def resumed(
+    runs: Runs,
+    run: RunRecord,
+    resources: Resources,
+    reply: Any = NO_REPLY,
+    *,
+    limits: Mapping[str, Any] = _AS_BEFORE,
+) -> Work:
+    """Take the lease of an unfinished run, and say how to go on with it. ``limits``, as a budget
+    names them, are the run's from now on.
 
     Raises RunUnavailable when it cannot be, RunWaiting when it waits for a reply and there is none,
-    and ConfigError for a reply to what nobody asked, or that is none.
+    and ConfigError for a reply to what nobody asked, or that is none, and for a limit on money
+    where a price is missing.
     """
     # In a thread: checking a reply reads the definition of JSON schemas.
     await asyncio.to_thread(_require, run, reply)
+    if limits:
+        await asyncio.to_thread(_require_prices, context_of(run, resources), resources, limits)
     owner, run = await runs.store.registry.acquire(run.run_id)
     durability: Literal["sync", "exit"] = "sync" if run.resumable else "exit"
-    context = context_of(run, resources)
+    context = context_of(run, resources).model_copy(update=dict(limits))
     work = Work(run.run_id, run.question, owner, context, None, durability)
     if not owner:
         return work  # another process has brought it to its end meanwhile
     try:
+        if limits:
+            await runs.store.registry.change(run.run_id, owner, {**run.context, **limits})
         await _prepare(runs, run, work, reply)
     except BaseException as error:
         if isinstance(error, RunUnavailable | ConfigError | RunWaiting):
@@ -115,6 +130,11 @@ def _require(run: RunRecord, reply: Any) -> None:
             "nothing to resume from",
             hint="ask the question anew; with runs.durability sync a run can be resumed",
         )
+
+
+def _require_prices(context: Context, resources: Resources, limits: Mapping[str, Any]) -> None:
+    prices = resources.prices(context.model, context.preview)
+    prices.require(limits.get("money"), prices.dearest)
 
 
 def _check_reply(reply: Any, form: Mapping[str, Any]) -> None:

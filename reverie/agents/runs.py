@@ -108,7 +108,7 @@ class Runs:
         """
         journal = self.store.journal
         journal.work(work.run_id, work.owner)
-        resources.journal = journal
+        resources.journal, resources.registry = journal, self.store.registry
         beating = asyncio.create_task(self._beat(work))
         try:
             yield {

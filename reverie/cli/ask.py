@@ -184,7 +184,7 @@ def show_answer(asked: Asked, *, as_json: bool, quiet: bool) -> None:
     terminal is asked what the run wants to know.
     """
     from reverie.cli.fill_in import can_ask, fill_in
-    from reverie.cli.resume import Replied
+    from reverie.cli.resume import Replied, Resumed
 
     result: Result | None = None
     while result is None:
@@ -193,7 +193,9 @@ def show_answer(asked: Asked, *, as_json: bool, quiet: bool) -> None:
         except RunWaiting as waiting:
             if as_json or not can_ask():
                 raise
-            asked = Replied(waiting.run_id, asked.settings, fill_in(waiting.form))
+            # A run that waited already has not heard of its new budget yet.
+            budget = asked.budget if isinstance(asked, Resumed) else None
+            asked = Replied(waiting.run_id, asked.settings, fill_in(waiting.form), budget)
     if result.status == "abstained":
         raise typer.Exit(ABSTAINED)
 

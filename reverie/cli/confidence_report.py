@@ -22,7 +22,7 @@ async def confidence_report(settings: Settings) -> dict[str, Any]:
     path = settings.home / "calibration.sqlite"
     found = []
     if await asyncio.to_thread(path.exists):
-        store = await Calibrations.open(path)
+        store = await Calibrations.open(path, to_read=True)
         try:
             found = await store.newest()
         finally:

@@ -47,6 +47,7 @@ def feedback(
             "before": effect.before,
             "after": effect.after,
             "calibrated": effect.calibrated,
+            "settled": effect.settled,
         }
         print(json.dumps(document, indent=2, ensure_ascii=False))
     else:
@@ -65,6 +66,8 @@ class _Effect:
     after: Posterior
     calibrated: bool
     """Whether confidence was fitted anew."""
+    settled: int
+    """How many dreamed triplets became facts, or are hypotheses again."""
 
 
 async def _score(
@@ -82,15 +85,23 @@ async def _score(
         found = await memory.find(run_id)
         vector = await resources.question_vector(found.question)
         before = (await memory.posteriors(vector, [found.strategy]))[0]
-        scored, fitted = await score_run(resources, found.run_id, score)
+        scored = await score_run(resources, found.run_id, score)
         after = (await memory.posteriors(vector, [found.strategy]))[0]
-        return _Effect(scored, found.source or "", before, after, calibrated=fitted)
+        return _Effect(
+            run=scored.run,
+            replaced=found.source or "",
+            before=before,
+            after=after,
+            calibrated=scored.calibrated,
+            settled=scored.settled,
+        )
     finally:
         await resources.close()
 
 
 def _text(effect: _Effect) -> str:
     from reverie.cli.wording import clean, counted, glyphs_for
+    from reverie.graphs.confirm import CONFIRMED
 
     run = effect.run
     glyphs = glyphs_for(sys.stdout.encoding)
@@ -114,4 +125,7 @@ def _text(effect: _Effect) -> str:
         )
     if effect.calibrated:
         lines.append("Confidence was calibrated anew (it uses what was scored)")
+    if effect.settled:
+        now = "now facts" if (run.score or 0.0) >= CONFIRMED else "hypotheses again"
+        lines.append(f"{counted(effect.settled, 'dreamed triplet')}: {now}")
     return "\n".join(lines)

@@ -10,6 +10,7 @@ import typer
 
 from reverie.cli.ask import show_answer
 from reverie.cli.options import AsJson, ConfigFile
+from reverie.cli.resume import load_limits
 
 if TYPE_CHECKING:
     from reverie.agents.reasoner import Reasoner
@@ -49,15 +50,8 @@ def replay(  # noqa: PLR0917  # the command line's options, passed by name
 
     Example: reverie replay 3f9c --from a41f05 --budget 20000
     """
-    from reverie.settings import Option, load_settings
-
-    overrides = {
-        "budget.tokens": Option(budget, "--budget"),
-        "budget.seconds": Option(seconds, "--seconds"),
-    }
-    settings = load_settings(file, overrides).settings
-    changed = budget is not None or seconds is not None
-    again = Replayed(run, settings, from_, strategy, settings.budget if changed else None, seed)
+    settings, limits = load_limits(file, tokens=budget, seconds=seconds)
+    again = Replayed(run, settings, from_, strategy, limits, seed)
     show_answer(again, as_json=as_json, quiet=quiet)
 
 

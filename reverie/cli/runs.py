@@ -81,7 +81,7 @@ async def _recent(settings: Settings, limit: int) -> list[RunRecord]:
 
     from reverie.knowledge.runs import open_runs
 
-    store = await asyncio.to_thread(open_runs, settings.home)
+    store = await asyncio.to_thread(open_runs, settings.home, to_read=True)
     try:
         for notice in store.notices:
             print(notice, file=sys.stderr)

@@ -73,6 +73,11 @@ class AttemptView:
         ended = [b.outcome for b in self.branches.values() if b.outcome is not None]
         return all("expert" in outcome for outcome in ended)
 
+    def recall(self, branch: int, label: str, outcome: Dream | Sample) -> None:
+        """A branch that was finished before anybody looked."""
+        seen = self.branches.setdefault(branch, BranchView(branch, label))
+        seen.outcome = seen.outcome or outcome
+
 
 @dataclass
 class RunView:
@@ -175,9 +180,25 @@ class RunView:
         self.result = result
         self.question = self.question or result.question  # of a run that had finished before
         self.cost = result.cost
+        self._recall(result)
         for notice in result.notices:
             self._notice(notice)
         self.stage = ""
+
+    def _recall(self, result: Result) -> None:
+        """Fill in what the attempt in which a run was resumed had done before."""
+        attempt = self.attempts[0] if self.attempts else None
+        if attempt is None or attempt.choice is not None:
+            return
+        if len(self.attempts) > len(result.attempts):
+            return
+        tried = result.attempts[-len(self.attempts)]
+        if len(self.attempts) == 1:
+            attempt.choice = result.choice
+        for dream in tried["dreams"]:
+            attempt.recall(dream["branch"], dream["expert"], dream)
+        for sample in tried["samples"]:
+            attempt.recall(sample["branch"], sample["label"], sample)
 
     def _notice(self, text: str) -> None:
         if text not in self.notices:

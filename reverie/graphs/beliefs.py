@@ -7,11 +7,8 @@ choosing does not begin anew at every question. Processes share only the log.
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
-
-from typing_extensions import TypedDict
 
 from reverie.graphs.bandit import Bandit, BanditOptions, Drawn
 from reverie.graphs.features import prior_variances
@@ -24,19 +21,6 @@ if TYPE_CHECKING:
 
     from reverie.knowledge.strategies import Outcome, StrategyMemory
     from reverie.settings.schema import LearnSettings
-
-
-class Health(TypedDict):
-    """How well the choice is informed."""
-
-    outcomes: int
-    """Attempts that were learned from."""
-    pending: int
-    """Attempts with an answer that nothing has scored: they move nothing."""
-    shifts: int
-    """How often rewards changed so much that what was learned before was put aside."""
-    staleness: dict[str, float | None]
-    """Seconds since the last outcome of each strategy; None: never."""
 
 
 class Beliefs:
@@ -83,19 +67,6 @@ class Beliefs:
             return self._bandit(version).draw(
                 strategies, _array(features), seed, later=_array(later), follows=follows
             )
-
-    async def health(self, memory: StrategyMemory, version: str) -> Health:
-        """Reads the log first. Raises KnowledgeUnavailable."""
-        await self.catch_up(memory, version)
-        pending = await memory.pending()
-        with self._lock:
-            bandit = self._bandit(version)
-            return {
-                "outcomes": bandit.outcomes,
-                "pending": pending,
-                "shifts": bandit.shifts,
-                "staleness": bandit.staleness(time.time()),
-            }
 
     def _absorb(self, outcomes: Sequence[Outcome], version: str) -> None:
         with self._lock:

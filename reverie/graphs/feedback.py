@@ -2,22 +2,35 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from reverie.graphs.confidence import recalibrate
+from reverie.graphs.confirm import settle
 
 if TYPE_CHECKING:
     from reverie.graphs.resources import Resources
     from reverie.knowledge.strategies import RecordedRun
 
 
-async def score_run(resources: Resources, run_id: str, score: float) -> tuple[RecordedRun, bool]:
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """What a score did."""
+
+    run: RecordedRun
+    calibrated: bool
+    """Whether the confidence of the run's model was fitted anew."""
+    settled: int
+    """How many dreamed triplets became facts, or are hypotheses again."""
+
+
+async def score_run(resources: Resources, run_id: str, score: float) -> Scored:
     """Scores a run from 0 (wrong) to 1 (right): the choice of strategies, the confidence of its
-    model, and how long its answer is remembered follow. Returns the run, and whether confidence was
-    fitted anew. Raises ConfigError for an unknown run or a score out of range.
+    model, how long its answer is remembered, and what the graph holds for a fact follow. Raises
+    ConfigError for an unknown run or a score out of range, and KnowledgeUnavailable.
     """
-    scored = await (await resources.memory()).score(run_id, score)
+    run = await (await resources.memory()).score(run_id, score)
     if resources.settings.memory.remember_runs:
-        await (await resources.episodes()).weigh(scored.run_id, score)
-    fitted = await recalibrate(resources, scored.model or resources.settings.model.name)
-    return scored, bool(fitted)
+        await (await resources.episodes()).weigh(run.run_id, score)
+    fitted = await recalibrate(resources, run.model or resources.settings.model.name)
+    return Scored(run, bool(fitted), await settle(resources, run.run_id, score))

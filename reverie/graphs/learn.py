@@ -2,7 +2,7 @@
 
 What a verifier said of an attempt is its score at once. Without one, a confidence that is
 calibrated stands in for it, at a lower weight. Else the run stays pending, until feedback scores
-it, and moves nothing. A dreamed triplet is a hypothesis until an outcome verifies it.
+it, and moves nothing. A dreamed triplet is a hypothesis until an outcome verifies it (confirm).
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from reverie.errors import KnowledgeUnavailable
 from reverie.graphs.acceptance import best_attempt
 from reverie.graphs.budget import ledger_of
 from reverie.graphs.confidence import model_of, recalibrate
+from reverie.graphs.confirm import CONFIRMED, DREAMED, winning_dream
 from reverie.graphs.context import Context
 from reverie.graphs.records import Attempt, Choice, Dream, sop_key
 from reverie.graphs.resources import Resources, find_resources
@@ -38,7 +39,7 @@ async def learn(state: ReasonState, runtime: Runtime[Context]) -> dict[str, Any]
     notices: list[str] = []
     try:
         await record_run(state, resources, context)
-        await _keep_hypotheses(state, resources, context)
+        await _keep_dreamed(state, resources, context)
         await _remember_answer(state, resources)
     except KnowledgeUnavailable as error:
         notices.append(f"this run was not stored, so it cannot be scored: {error}")
@@ -172,14 +173,17 @@ def _trial(attempt: Attempt, choice: Choice, *, model: str, accepted: bool) -> T
     )
 
 
-async def _keep_hypotheses(state: ReasonState, resources: Resources, context: Context) -> None:
+async def _keep_dreamed(state: ReasonState, resources: Resources, context: Context) -> None:
+    """Write what was dreamed into the graph: facts where a verifier has confirmed the answer that
+    follows, hypotheses otherwise.
+    """
     dreamed = [
         Triplet(
             what=triplet["what"],
             action=triplet["action"],
             result=triplet["result"],
-            status="hypothesis",
-            source="dream",
+            status="fact" if _is_confirmed(attempt, dream, context) else "hypothesis",
+            source=DREAMED,
             run=state["run_id"],
             branch=dream["branch"],
             expert=dream["expert"],
@@ -195,6 +199,11 @@ async def _keep_hypotheses(state: ReasonState, resources: Resources, context: Co
         embedder = await resources.embedder()
         vectors = await embedder.embed([embedding_text(t) for t in dreamed])
         await (await resources.facts()).write(triplet_batch(dreamed, vectors))
+
+
+def _is_confirmed(attempt: Attempt, dream: Dream, context: Context) -> bool:
+    verdict = attempt["signals"]["verifier"] if context.verifier else None
+    return verdict is not None and verdict >= CONFIRMED and winning_dream(attempt) is dream
 
 
 async def _remember_answer(state: ReasonState, resources: Resources) -> None:

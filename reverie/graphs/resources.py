@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from reverie.knowledge.episodes import EpisodicMemory
     from reverie.knowledge.graph import GraphStore
     from reverie.knowledge.library import Library
-    from reverie.knowledge.runs import CallJournal
+    from reverie.knowledge.runs import CallJournal, RunRegistry
     from reverie.knowledge.sops import SopBook
     from reverie.knowledge.strategies import StrategyMemory
     from reverie.models.chat_model import ChatModel
@@ -82,6 +82,8 @@ class Resources:
         self._tools: dict[str, Tool] = {}
         self.journal: CallJournal | None = None
         """Where model calls are written down before they are made; None: nowhere."""
+        self.registry: RunRegistry | None = None
+        """Where the results of runs are, once a run was made with these resources."""
         _registered[self.key] = self
 
     @property

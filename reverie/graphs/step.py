@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import time
 from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from langgraph.errors import GraphBubbleUp, NodeError
 from langgraph.runtime import Runtime
@@ -30,6 +31,11 @@ if TYPE_CHECKING:
     from langchain_core.messages import BaseMessage
 
     from reverie.models.chat_model import ChatModel
+
+
+_CUT_OFF: Final = asyncio.CancelledError(
+    "the call was cut off from outside; its usage is the most that it may have cost"
+)
 
 
 class StepState(TypedDict, total=False):
@@ -206,6 +212,7 @@ class Step:
         )
         written = Journaled(self.resources.journal, self.run_id, name, self.scope, self.node)
         most: Usage | None = None
+        started = time.monotonic()
 
         async def begun(usage: Usage) -> None:
             nonlocal most
@@ -233,7 +240,10 @@ class Step:
         except asyncio.CancelledError:
             # Ended from outside, as by a timer: nobody knows what it cost, only what at most.
             if most is not None:
-                self._charge(name, most)
+                usage: Usage = {**most, "seconds": time.monotonic() - started}
+                self._charge(name, usage)
+                called = record(usage=usage, reply=None, error=_CUT_OFF)
+                self.write({"type": "called", "call": called})
             raise
         await written.finished(reply.usage)
         self._charge(name, reply.usage)

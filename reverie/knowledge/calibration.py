@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from reverie.knowledge.database import Database, Schema, open_database
+from reverie.knowledge.read_only import open_to_read
 
 MINIMUM_OUTCOMES: Final = 40
 """Scored answers of a model below which it is uncalibrated."""
@@ -165,9 +166,10 @@ class Calibrations:
         self._database = database
 
     @classmethod
-    async def open(cls, path: Path) -> Calibrations:
-        """Opens or creates the file."""
-        return cls(await asyncio.to_thread(open_database, path, CALIBRATION_SCHEMA))
+    async def open(cls, path: Path, *, to_read: bool = False) -> Calibrations:
+        """Opens or creates the file; ``to_read``: also one in a folder that cannot be written."""
+        opens = open_to_read if to_read else open_database
+        return cls(await asyncio.to_thread(opens, path, CALIBRATION_SCHEMA))
 
     @property
     def notices(self) -> Sequence[str]:

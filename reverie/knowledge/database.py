@@ -38,8 +38,16 @@ class Schema:
 class Database:
     """An open SQLite file. Get one with ``open_database``; ``close`` it."""
 
-    def __init__(self, path: Path, connection: sqlite3.Connection, notices: list[str]) -> None:
+    def __init__(
+        self,
+        path: Path,
+        connection: sqlite3.Connection,
+        notices: list[str],
+        *,
+        writable: bool = True,
+    ) -> None:
         self.path = path
+        self.writable = writable
         self.notices = notices
         """What the user should be told about opening it, such as a damaged file set aside."""
         self._connection = connection

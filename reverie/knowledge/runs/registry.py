@@ -108,6 +108,10 @@ class RunRegistry:
         }
         await asyncio.to_thread(self._release, run_id, owner, values)
 
+    async def change(self, run_id: str, owner: str, context: Mapping[str, Any]) -> None:
+        """Note other settings for a run that goes on; nothing, without the lease."""
+        await asyncio.to_thread(self._change, run_id, owner, context)
+
     async def restart_clock(self, run_id: str) -> None:
         """Forget the pauses of a run whose clock has not begun yet."""
         await asyncio.to_thread(self._restart_clock, run_id)
@@ -163,6 +167,14 @@ class RunRegistry:
             owner = _lease(connection, run.run_id, now)
             again = _recorded(connection, run.run_id)
         return owner, replace(run, paused=again.paused)
+
+    def _change(self, run_id: str, owner: str, context: Mapping[str, Any]) -> None:
+        with self._database.writing() as connection:
+            connection.execute(
+                "UPDATE runs SET context = ? WHERE run_id = ? AND EXISTS "
+                "(SELECT 1 FROM leases WHERE run_id = runs.run_id AND owner = ?)",
+                (_json(context), run_id, owner),
+            )
 
     def _restart_clock(self, run_id: str) -> None:
         with self._database.writing() as connection:

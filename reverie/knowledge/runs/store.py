@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from reverie.knowledge.database import Database, Schema, open_database
+from reverie.knowledge.read_only import open_to_read
 from reverie.knowledge.runs.journal import CallJournal
 from reverie.knowledge.runs.registry import RunRegistry
 
@@ -82,6 +83,9 @@ class RunStore:
         await asyncio.to_thread(self._database.close)
 
 
-def open_runs(home: Path) -> RunStore:
-    """Open or create ``runs.sqlite`` in ``home``. Blocks. Raises ``KnowledgeUnavailable``."""
-    return RunStore(open_database(home / "runs.sqlite", RUNS_SCHEMA))
+def open_runs(home: Path, *, to_read: bool = False) -> RunStore:
+    """Open or create ``runs.sqlite`` in ``home``; ``to_read``: also one in a folder that cannot be
+    written. Blocks. Raises ``KnowledgeUnavailable``.
+    """
+    opens = open_to_read if to_read else open_database
+    return RunStore(opens(home / "runs.sqlite", RUNS_SCHEMA))

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from reverie.errors import ConfigError, KnowledgeUnavailable
-from reverie.knowledge.database import Database, open_database
+from reverie.knowledge.database import Database, Schema, open_database
+from reverie.knowledge.read_only import open_to_read
 from reverie.knowledge.run_ids import resolve_run_id
 from reverie.knowledge.strategies import clusters, lookup, statistics
 from reverie.knowledge.strategies.chroma import INDEX_FROM, TaskIndex
@@ -84,7 +85,8 @@ class StrategyMemory:
     @classmethod
     async def inspect(cls, path: Path, *, memory: int = 1000) -> StrategyMemory | None:
         """Opens the memory that is there, for the embedder of its latest run, which need not be
-        loaded; None when there is none, or no run in it. Raises ``KnowledgeUnavailable``.
+        loaded; None when there is none, or no run in it. One in a folder that cannot be written is
+        read as it stands. Raises ``KnowledgeUnavailable``.
         """
         return await asyncio.to_thread(cls._inspect, path, memory)
 
@@ -223,16 +225,24 @@ class StrategyMemory:
 
     @classmethod
     def _open(
-        cls, path: Path, embedder: str, dimension: int, memory: int, index_from: int
+        cls,
+        path: Path,
+        embedder: str,
+        dimension: int,
+        memory: int,
+        index_from: int,
+        *,
+        opens: Callable[[Path, Schema], Database] = open_database,
     ) -> StrategyMemory:
-        database = open_database(path, STRATEGY_SCHEMA)
+        database = opens(path, STRATEGY_SCHEMA)
         index = TaskIndex(database, embedder, dimension, start_at=index_from)
         store = cls(database, embedder, dimension, memory, index)
         try:
             with database.reading() as connection:
                 store._same_dimension(connection)
                 missing = clusters.any_missing(connection, embedder)
-            if missing:
+            # Of what only is read, those that an older version left without stay without.
+            if missing and database.writable:
                 with database.writing() as connection:
                     clusters.assign_missing(connection, embedder, dimension)
         except BaseException:
@@ -245,7 +255,7 @@ class StrategyMemory:
         if not path.exists():
             return None
         with (
-            contextlib.closing(open_database(path, STRATEGY_SCHEMA)) as database,
+            contextlib.closing(open_to_read(path, STRATEGY_SCHEMA)) as database,
             database.reading() as connection,
         ):
             latest = connection.execute(
@@ -254,7 +264,7 @@ class StrategyMemory:
         if latest is None:
             return None
         embedder, dimension = latest
-        return cls._open(path, embedder, dimension, memory, -1)
+        return cls._open(path, embedder, dimension, memory, -1, opens=open_to_read)
 
     def _close(self) -> None:
         self._index.close()
@@ -311,6 +321,8 @@ class StrategyMemory:
                 and (run := self._history.runs.get(run_id)) is not None
                 and run.used is not None
             ]
+            if len(found) < k and len(near) == NEIGHBOURS and near[-1][1] >= MINIMUM_SIMILARITY:
+                return self._history.similar(unit, k)  # so many of before are nearer
         return found[: max(k, 0)]
 
     def _posteriors(

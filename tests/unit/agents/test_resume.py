@@ -147,6 +147,44 @@ async def test_a_failed_run_makes_its_last_attempt_again(make: Make) -> None:
     assert result.cost["spent"]["calls"] == 2  # what failed is paid for all the same
 
 
+async def test_a_run_that_ran_out_of_budget_goes_on_with_more(make: Make) -> None:
+    first = make()
+    with pytest.raises(BudgetExceeded, match="smallest budget"):
+        await first.reasoner.aask(QUESTION, strategy="direct", budget=Budget(tokens=20, calls=7))
+    [failed] = await first.reasoner.aruns()
+
+    left = make(lambda _: Say("It falls to the ground.", delay=0.05))
+    async with aclosing(
+        left.reasoner.astream_resume(failed.run_id, budget=Budget(tokens=900))
+    ) as items:
+        async for item in items:
+            if not isinstance(item, Result) and item["type"] == "token":
+                break
+    again = make()
+    result = await again.reasoner.aresume(failed.run_id)
+
+    assert result.status == "answered"
+    limits = result.cost["limits"]
+    assert (limits["tokens"], limits["calls"]) == (900, 7)  # the others are the run's own
+    assert result.cost["spent"]["calls"] == 2  # the one that was left, and its repetition
+    with pytest.raises(ConfigError, match="is finished") as raised:
+        await again.reasoner.aresume(failed.run_id, budget=Budget(tokens=9000))
+    assert "reverie replay" in (raised.value.hint or "")
+
+
+async def test_a_limit_on_money_needs_prices_when_it_is_given_later(make: Make) -> None:
+    first = make(lambda _: Say("It falls.", error=ModelUnavailable("gone"), after=1))
+    with pytest.raises(ModelUnavailable, match="gone"):
+        await first.reasoner.aask(QUESTION, strategy="direct")
+    [failed] = await first.reasoner.aruns()
+
+    again = make()
+    with pytest.raises(ConfigError, match="price"):
+        await again.reasoner.aresume(failed.run_id, budget=Budget(money=0.1))
+    assert (await again.reasoner.afind(failed.run_id)).status == "failed"
+    assert (await again.reasoner.aresume(failed.run_id)).status == "answered"
+
+
 async def test_a_run_that_was_left_by_a_failure_before_its_first_step_begins_anew(
     make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -427,7 +465,9 @@ async def test_the_steps_of_a_run_are_there_to_look_at(make: Make) -> None:
 
 async def test_a_replay_begins_where_another_run_was(make: Make) -> None:
     asked = make()
-    result = await asked.reasoner.aask(QUESTION, strategy="dream", seed=3)
+    result = await asked.reasoner.aask(
+        QUESTION, strategy="dream", seed=3, budget=Budget(seconds=250.0)
+    )
     made_before = len(asked.model.calls)
 
     again = await asked.reasoner.areplay(
@@ -436,7 +476,8 @@ async def test_a_replay_begins_where_another_run_was(make: Make) -> None:
 
     assert again.run_id != result.run_id
     assert (again.strategy, again.seed) == ("direct", 8)
-    assert again.cost["limits"]["tokens"] == 900
+    limits = again.cost["limits"]
+    assert (limits["tokens"], limits["seconds"]) == (900, 250.0)
     assert len(asked.model.calls) == made_before + 1
     assert await asked.reasoner.aresume(result.run_id) == result  # as it was
     forked = await asked.reasoner.afind(again.run_id)

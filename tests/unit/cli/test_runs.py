@@ -108,6 +108,16 @@ def test_a_narrow_terminal_keeps_room_for_the_questions(
     assert max(map(len, out.splitlines())) <= 80
 
 
+def test_the_runs_of_a_home_that_cannot_be_written(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lock = home / ".runs.sqlite.lock"
+    lock.unlink(missing_ok=True)
+    lock.mkdir()  # root may write everywhere, but not into a folder
+    assert run(["runs"]) == 0
+    assert "4a41f0c2d3e4" in capsys.readouterr().out
+
+
 def test_the_runs_as_json(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["runs", "--json", "--limit", "1"]) == 0
     [one] = json.loads(capsys.readouterr().out)["runs"]
@@ -174,8 +184,30 @@ def test_resuming_shows_the_run_and_its_answer(
 ) -> None:
     asked = replay(events)
     assert run(["resume", "3f9c", "--quiet"]) == 0
-    assert asked == [("resume", "3f9c", {})]
+    assert asked == [("resume", "3f9c", {"budget": None})]
     assert capsys.readouterr().out == "First it falls.\n"
+
+
+def test_what_was_done_before_a_run_was_resumed_is_shown_too(
+    events: Events, replay: Replay, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The events of a run that goes on in its third dream."""
+    whole = run_and_read(events, replay, capsys)
+    later = [e for e in events if not isinstance(e, dict) or e.get("branch") not in (0, 1)]
+    before = ("recalled", "strategy", "grounded")
+    later = [e for e in later if not isinstance(e, dict) or e["type"] not in before]
+
+    shown = run_and_read(later, replay, capsys)
+
+    facts = whole[whole.index("facts:") : whole.index("dreams:")]
+    assert "  1 spatial: You can see it fall." in shown
+    assert shown == whole.replace(facts, "")
+
+
+def run_and_read(events: Events, replay: Replay, capsys: pytest.CaptureFixture[str]) -> str:
+    replay(events)
+    assert run(["resume", "3f9c"]) == 0
+    return capsys.readouterr().out
 
 
 def test_a_run_that_had_finished_shows_its_result(
@@ -191,7 +223,7 @@ def test_a_reply_is_json(
 ) -> None:
     asked = replay(events)
     assert run(["resume", "3f9c", "--reply", '{"approve": true}', "--json"]) == 0
-    assert asked == [("resume", "3f9c", {"reply": {"approve": True}})]
+    assert asked == [("resume", "3f9c", {"budget": None, "reply": {"approve": True}})]
     assert json.loads(capsys.readouterr().out)["answer"] == "First it falls."
 
     assert run(["resume", "3f9c", "--reply", "yes"]) == 2
@@ -222,10 +254,33 @@ def test_a_person_at_the_terminal_is_asked(
 
     assert run(["ask", "Mail me", "--quiet"]) == 0
 
-    assert asked[1] == ("resume", "3f9c02ab17de", {"reply": {"approve": True, "reason": "fine"}})
+    assert asked[1] == (
+        "resume",
+        "3f9c02ab17de",
+        {"budget": None, "reply": {"approve": True, "reason": "fine"}},
+    )
     said = capsys.readouterr()
     assert said.out == "First it falls.\n"
     assert "May the tool mail be called with these arguments?" in said.err
+
+
+def test_a_run_goes_on_with_another_budget(
+    events: Events, replay: Replay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waiting = [{"type": "waiting", "run_id": "3f9c02ab17de", "form": FORM}]
+    asked = replay(waiting, events)
+    monkeypatch.setattr(fill_in, "can_ask", lambda: True)
+    monkeypatch.setattr("typer.confirm", lambda *_, **__: True)
+    monkeypatch.setattr("typer.prompt", lambda *_, **__: "")
+
+    assert run(["resume", "3f9c", "--budget", "20k", "--seconds", "90"]) == 2
+    assert asked == []
+    assert run(["resume", "3f9c", "--budget", "20000", "--seconds", "90", "--quiet"]) == 0
+
+    for _, _, options in asked:  # also the reply's
+        limits = options["budget"].model_dump(exclude_unset=True)
+        assert limits == {"tokens": 20_000, "seconds": 90.0}
+    assert "reply" in asked[1][2]
 
 
 def test_a_replay_hands_its_changes_over(
@@ -236,7 +291,8 @@ def test_a_replay_hands_its_changes_over(
     assert run([*command, "--seed", "3", "--quiet"]) == 0
     [(kind, run_id, options)] = asked
     assert (kind, run_id) == ("replay", "3f9c")
-    assert options["budget"].tokens == 900
+    # Only what was given: the other limits stay the run's.
+    assert options["budget"].model_dump(exclude_unset=True) == {"tokens": 900}
     assert (options["from_"], options["strategy"], options["seed"]) == ("select", "direct", 3)
 
 

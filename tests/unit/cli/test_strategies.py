@@ -176,6 +176,10 @@ def test_json_has_every_number(capsys: pytest.CaptureFixture[str]) -> None:
     assert document["choice"]["outcomes"] == 24
     assert document["choice"]["pending"] == 2
     assert 0.0 <= document["choice"]["entropy"] <= 1.0
+    assert document["choice"]["shifts"] == 0
+    latest = {arm["strategy"]: arm["staleness"] for arm in document["choice"]["arms"]}
+    assert latest["direct"] >= 0
+    assert latest["chain_of_thought"] is None
     chances = [arm["chance"] for arm in document["choice"]["arms"]]
     assert sum(chances) == pytest.approx(1.0)
     assert {kind["tasks"] for kind in document["kinds"]} == {12, 14}

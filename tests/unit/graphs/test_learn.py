@@ -1,4 +1,4 @@
-"""What a run leaves behind: its attempts, their scores where something judged, and hypotheses."""
+"""What a run leaves behind: its attempts, and their scores where something judged."""
 
 from __future__ import annotations
 
@@ -130,22 +130,6 @@ async def test_the_used_attempt_is_the_one_whose_answer_the_run_gave(
     run = await (await resources.memory()).find("run-1")
 
     assert (run.strategy, run.score, run.source) == ("direct", 1.0, "verifier")
-
-
-async def test_dreamed_triplets_stay_hypotheses(resources: ScriptedResources) -> None:
-    ran = await run_graph(resources, strategy="dream")
-    dreamed = [
-        triplet
-        for dream in ran.state["attempts"][0]["dreams"]
-        for triplet in dream["triplets"]
-        if triplet["origin"] == "dreamed"
-    ]
-
-    await (await resources.memory()).score(ran.state["run_id"], 1.0)
-
-    facts = await resources.facts()
-    assert await facts.count(status="hypothesis") == len(dreamed)
-    assert await facts.count(status="fact") == len(resources.stored)
 
 
 async def test_nothing_is_stored_when_nothing_is_to_be_remembered(
@@ -305,7 +289,7 @@ async def test_an_answer_is_remembered_and_its_importance_follows_its_score(
     episodes = await resources.episodes()
     (before,) = await episodes.latest()
 
-    scored, _ = await score_run(resources, "run-1", 1.0)
+    scored = (await score_run(resources, "run-1", 1.0)).run
 
     (after,) = await episodes.latest()
     assert before.text == f"{QUESTION}\nIt falls."

@@ -242,17 +242,6 @@ async def test_another_process_learns_from_the_same_log(resources: ScriptedResou
         await other.close()
 
 
-async def test_how_well_it_is_informed_is_told(resources: ScriptedResources) -> None:
-    await teach(resources, "direct", 1.0)
-    memory = await resources.memory()
-
-    health = await resources.beliefs.health(memory, VERSION)
-
-    assert (health["outcomes"], health["pending"], health["shifts"]) == (1, 0, 0)
-    assert health["staleness"]["direct"] == pytest.approx(0, abs=30)
-    assert health["staleness"]["dream"] is None
-
-
 # -- candidates --------------------------------------------------------------------------------
 
 

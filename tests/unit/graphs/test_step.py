@@ -215,6 +215,24 @@ async def test_a_call_ended_from_outside_is_charged_with_the_most_it_could_cost(
     assert len(model.calls) == len(model.cancelled) == 1
     assert (entry["usage"]["calls"], entry["usage"]["estimated"]) == (1, True)
     assert total_tokens(entry["usage"]) == model.tokens[0] + 20  # its prompt, and what it may write
+    (called,) = node.of("called")
+    call = called["call"]
+    assert (call["usage"], call["error_type"]) == (entry["usage"], "CancelledError")
+    assert "cut off from outside" in call["error"]
+    assert 0.05 < call["usage"]["seconds"] < 30
+
+
+async def test_a_call_that_is_ended_before_it_begins_is_neither_charged_nor_told(
+    node: Node, model: ScriptedModel
+) -> None:
+    step = node.step()
+    async with step:
+        asking = asyncio.create_task(step.ask("first", question(step), max_tokens=20))
+        asking.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asking
+
+    assert (model.calls, node.of("called"), step.entries) == ([], [], [])
 
 
 async def test_a_node_that_ends_its_own_call_is_charged(node: Node, model: ScriptedModel) -> None:
