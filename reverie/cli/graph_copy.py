@@ -60,6 +60,10 @@ async def _copied(settings: Settings, source: str, target: str, stop: Stop) -> i
 
     if source == target:
         raise ConfigError(f"{source} cannot be copied to itself")
+    if await asyncio.to_thread(_one_file, settings, source, target):
+        raise ConfigError(
+            f"{source} and {target} are the same file", hint="name another file to copy it to"
+        )
     resources = Resources(settings, report=Loading(stop.check, write_line(sys.stderr)))
     shown = sys.stderr.isatty()
 
@@ -102,7 +106,21 @@ async def _store(
             ) from error
         there = settings.model_copy(update={"neo4j": neo4j})
         return await open_graph(there, embedder=embedder, dimension=dimension)
-    path = settings.home / "graph.sqlite" if name == _HOME else Path(name)
+    path = _path(settings, name)
     if not new and not await asyncio.to_thread(path.exists):
         raise ConfigError(f"there is no graph store {path}", hint="name the file of one, or home")
     return await SqliteGraph.open(path, embedder=embedder, dimension=dimension)
+
+
+def _path(settings: Settings, name: str) -> Path:
+    return settings.home / "graph.sqlite" if name == _HOME else Path(name)
+
+
+def _one_file(settings: Settings, source: str, target: str) -> bool:
+    """Whether both arguments name one file, by whatever links. Blocks."""
+    if "://" in source or "://" in target:
+        return False
+    try:
+        return _path(settings, source).samefile(_path(settings, target))
+    except OSError:  # of one that is not there or cannot be read, opening it says so
+        return False

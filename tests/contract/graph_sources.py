@@ -120,6 +120,34 @@ class Sources(OneStore):
         with pytest.raises(ConfigError):
             await store.delete_source("")
 
+    async def test_what_resolution_alone_keeps_goes_with_its_document(
+        self, store: GraphStore
+    ) -> None:
+        said = [
+            link("chunk:1", "e-mail", "mentions", source=NOTES),
+            link("chunk:1", "e mail", "mentions", source=NOTES),
+            link("chunk:1", "lens", "mentions", source=NOTES),
+            link("chunk:1", "kept apart", "mentions", source=NOTES),
+            link("chunk:9", "email", "mentions", source="b"),
+        ]
+        await store.write(Batch([chunk(1), chunk(9, source="b")], said))
+        made = [
+            link("e-mail", "email", "same_as", source="resolution"),
+            link("e mail", "e-mail", "same_as", source="resolution", status="hypothesis"),
+            link("kept apart", "email", "same_as", source="resolution"),
+            link("lens", "email", "same_as", source="a person"),
+        ]
+        ids = await store.write(Batch(edges=made))
+        await store.invalidate(ids[2:3])
+
+        # The chunk and its 4 edges; two things, of two edges that no document says.
+        assert await store.delete_source(NOTES) == 9
+        left = {*("email", "lens", "kept apart", "chunk:9")}
+        assert set(await store.nodes(["e-mail", "e mail", *left])) == left
+        assert len(await store.edges(ended=True)) == 3
+        # The last one that is left has an edge of a person still, and one that a person ended.
+        assert await store.delete_source("b") == 2
+
     async def test_a_deleted_source_can_come_again(self, store: GraphStore) -> None:
         batch = replace(notes(), edges=[replace(e, source=NOTES) for e in notes().edges])
         assert await store.replace_source(NOTES, "1", batch)

@@ -13,12 +13,10 @@ from dataclasses import dataclass
 from typing import Final
 
 from reverie.knowledge.extract.same_name import Name, block_keys, compared, name_of
-from reverie.knowledge.graph.records import Batch, Edge
+from reverie.knowledge.graph.records import RESOLVED, SAME_AS, Batch, Edge
 from reverie.knowledge.graph.store import GraphStore
 from reverie.models.embedder import Embedder
 
-RESOLVED: Final = "resolution"
-"""The ``source`` of the edges."""
 MINIMUM_SIMILARITY: Final = 0.9
 """Cosine that names have when one word is spelled otherwise. Chosen on half of WordNet's nouns for
 MiniLM; ``python -m reverie.evals.bench resolution`` measures it on the other half.
@@ -97,7 +95,7 @@ async def _known(store: GraphStore) -> _Known:
         for edge in page.edges:
             degrees[edge.start] += 1
             degrees[edge.end] += 1
-            if edge.relation == "same_as":
+            if edge.relation == SAME_AS:
                 decided.add(frozenset((edge.start, edge.end)))
     return _Known(labels, degrees, decided)
 
@@ -143,7 +141,7 @@ def _edge(known: _Known, pair: _Pair, *, spelled: bool) -> Edge:
     start, end = pair
     return Edge(
         start,
-        "same_as",
+        SAME_AS,
         end,
         text="spelled otherwise" if spelled else "the same letters",
         start_label=known.labels[start],

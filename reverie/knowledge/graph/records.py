@@ -21,6 +21,11 @@ CAUSES: Final = "causes"
 """The relation of a triplet: from what acts or is acted on, to what results. The action is the
 edge's ``text``.
 """
+SAME_AS: Final = "same_as"
+RESOLVED: Final = "resolution"
+"""The source of the ``same_as`` edges that entity resolution makes. They rest on what documents say
+of both ends, so they alone keep no thing.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +64,7 @@ class Node:
     """What full text search finds beside the label."""
     source: str = ""
     """Deleting this source deletes the node. Empty for things, which several sources share: they
-    go with their last edge.
+    go with the last edge that says anything of them.
     """
     properties: Mapping[str, Any] = field(default_factory=dict)
     """JSON."""

@@ -78,7 +78,8 @@ class GraphStore(Protocol):
 
     async def delete_source(self, source: str) -> int:
         """Deletes every node and edge of ``source``, ended ones too, the vectors, its version, and
-        things that are left without any edge. Returns how many nodes and edges went.
+        things that are left without any edge but those of entity resolution. Returns how many
+        nodes and edges went.
         """
         ...
 

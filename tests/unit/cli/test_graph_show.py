@@ -145,3 +145,21 @@ def test_a_store_is_copied_with_its_history(tmp_path: Path, capsys: Output) -> N
 
     assert main(["graph", "show", "parser", "--at", "2010-01-01"]) == 0
     assert capsys.readouterr().out.count("calls → lex") == 1
+
+
+@pytest.mark.usefixtures("stored")
+def test_a_store_is_not_copied_to_itself_under_another_name(
+    tmp_path: Path, capsys: Output, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = tmp_path / "backup.sqlite"
+    assert main(["graph", "copy", "home", str(target)]) == 0
+    before = target.read_bytes()
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "link.sqlite").symlink_to(target)
+    (tmp_path / "hard.sqlite").hardlink_to(target)
+    capsys.readouterr()
+
+    for other in ("backup.sqlite", "link.sqlite", "hard.sqlite"):
+        assert main(["graph", "copy", str(target), other]) == 2
+        assert f"{target} and {other} are the same file" in capsys.readouterr().err
+    assert target.read_bytes() == before

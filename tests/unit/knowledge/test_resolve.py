@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from reverie.knowledge.extract.resolve import RESOLVED, resolve_entities
+from reverie.knowledge.extract.resolve import resolve_entities
 from reverie.knowledge.extract.same_name import compared, name_of
 from reverie.knowledge.graph import SqliteGraph
-from reverie.knowledge.graph.records import Batch, Edge, Node, thing_id
+from reverie.knowledge.graph.records import RESOLVED, Batch, Edge, Node, thing_id
 from tests.unit.conftest import HashEmbedder
 
 

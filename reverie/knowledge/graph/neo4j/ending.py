@@ -10,6 +10,7 @@ from reverie.knowledge.graph.neo4j.connection import Transaction
 from reverie.knowledge.graph.neo4j.rows import EDGE, VALID_NOW, edge_of, identity
 from reverie.knowledge.graph.neo4j.types import ALL_TYPES, type_of
 from reverie.knowledge.graph.neo4j.writing import parts
+from reverie.knowledge.graph.records import RESOLVED, SAME_AS
 
 _ROWS: Final = 2000
 
@@ -114,17 +115,29 @@ async def delete_edges(tx: Transaction, source: str) -> int:
 
 
 async def _delete_lonely(tx: Transaction, ids: Sequence[str]) -> int:
-    """Those of these things that nothing leads to or from, not even a relationship of others."""
+    """Those of these things that nothing leads to or from, not even a relationship of others, but
+    what entity resolution made. Returns how many nodes and edges went.
+    """
     gone = 0
     for some in parts(ids, _ROWS):
         rows = await tx.rows(
             "UNWIND $ids AS id MATCH (n:ReverieNode {id: id}) "
             "WHERE n.source = '' AND n.kind IN ['entity', 'action', 'outcome'] "
-            "AND NOT EXISTS { (n)--() } DELETE n RETURN id",
+            "AND NOT EXISTS { MATCH (n)-[e]-() WHERE NOT (type(e) = $same "
+            "AND coalesce(e.source, '') = $resolved AND e.valid_to IS NULL) } RETURN id",
             ids=list(some),
+            same=type_of(SAME_AS),
+            resolved=RESOLVED,
         )
-        gone += len(rows)
-        await _delete_aliases(tx, [node for (node,) in rows])
+        lonely = [node for (node,) in rows]
+        edges = await tx.rows(
+            "UNWIND $ids AS id MATCH (n:ReverieNode {id: id})-[e]-() "
+            "WITH DISTINCT e, e.number AS number DELETE e RETURN number",
+            ids=lonely,
+        )
+        await tx.rows("UNWIND $ids AS id MATCH (n:ReverieNode {id: id}) DELETE n", ids=lonely)
+        gone += len(lonely) + len(edges)
+        await _delete_aliases(tx, lonely)
     return gone
 
 

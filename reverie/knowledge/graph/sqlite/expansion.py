@@ -7,6 +7,8 @@ returned.
 from __future__ import annotations
 
 import functools
+import itertools
+import operator
 import sqlite3
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,8 +18,10 @@ from typing import Any, Final, Literal
 from reverie.knowledge.graph.checks import checked_time
 from reverie.knowledge.graph.records import EdgeFilter, Subgraph
 from reverie.knowledge.graph.sqlite.rows import (
+    BARE_EDGE,
     Names,
     array,
+    bare_edges,
     edges_among,
     nodes_by_number,
     numbers_of,
@@ -139,14 +143,20 @@ def subgraph(
     connection: sqlite3.Connection, reached: Reached, along: Along, names: Names
 ) -> Subgraph:
     """The records of what was reached, and of every edge between that counts."""
-    nodes = nodes_by_number(connection, reached.hops, names)
-    between = sorted(row[3] for row in edges_between(connection, reached.hops, along))
     hops = reached.hops
-    order = _nearest(reached, {number: node.id for number, node in nodes.items()})
+    nodes = nodes_by_number(connection, hops, names)
+    between = connection.execute(
+        f"SELECT {BARE_EDGE} FROM ({_between('e.number', along)}) f "  # noqa: S608  # ours
+        "CROSS JOIN edges e ON e.number = f.number",
+        {**along.values, "ids": array(hops)},
+    ).fetchall()
+    between.sort(key=operator.itemgetter(0))  # as they were written
+    ids = {number: node.id for number, node in nodes.items()}
+    order = _nearest(reached, ids)
     return Subgraph(
-        nodes={nodes[number].id: nodes[number] for number in order},
-        edges=edges_among(connection, between, nodes, names),
-        hops={nodes[number].id: hops[number] for number in order},
+        nodes={ids[number]: nodes[number] for number in order},
+        edges=bare_edges(connection, between, nodes, names),
+        hops={ids[number]: hops[number] for number in order},
         truncated=reached.truncated,
     )
 
@@ -156,12 +166,18 @@ def edges_between(
 ) -> list[tuple[int, int, float, int]]:
     """Start, end, strength and number of every edge between these nodes that counts."""
     return connection.execute(
-        "SELECT e.start_node, e.end_node, e.strength, e.number FROM json_each(:ids) f "  # noqa: S608  # ours
-        "CROSS JOIN edges e ON e.start_node = f.value "
-        # The + keeps SQLite from looking up every pair of nodes.
-        f"WHERE +e.end_node IN (SELECT value FROM json_each(:ids)) {along.edges}",
+        _between("e.start_node, e.end_node, e.strength, e.number", along),
         {**along.values, "ids": array(numbers)},
     ).fetchall()
+
+
+def _between(columns: str, along: Along) -> str:
+    """Selects columns that the index over edges has, of every edge between the nodes ``:ids``."""
+    return (
+        f"SELECT {columns} FROM json_each(:ids) f CROSS JOIN edges e ON e.start_node = f.value "  # noqa: S608  # ours
+        # The + keeps SQLite from looking up every pair of nodes.
+        f"WHERE +e.end_node IN (SELECT value FROM json_each(:ids)) {along.edges}"
+    )
 
 
 def shortest_path(
@@ -210,7 +226,7 @@ def _layer(
         here, there = _ENDS[side]
         rows = connection.execute(
             f"SELECT e.{there}, e.{here}, e.number FROM json_each(:layer) f "  # noqa: S608  # ours
-            f"CROSS JOIN edges e ON e.{here} = f.value {_kinds(along, there)} "
+            f"CROSS JOIN edges e ON e.{here} = f.value {_kinds(along.kinds, there)} "
             f"WHERE 1 {along.edges} ORDER BY e.strength DESC, e.number",
             {**along.values, "layer": array(layer)},
         )
@@ -250,19 +266,23 @@ def _neighbours(
 ) -> dict[int, float]:
     """Nodes one step from ``layer`` that are not found yet, and the strongest edge to each."""
     strongest: dict[int, float] = {}
-    values = {**along.values, "layer": array(layer)}
-    for side in _SIDES[along.direction]:
-        here, there = _ENDS[side]
-        rows = connection.execute(
-            f"SELECT e.{there}, e.strength FROM json_each(:layer) f "  # noqa: S608  # ours
-            f"CROSS JOIN edges e ON e.{here} = f.value {_kinds(along, there)} "
-            f"WHERE 1 {along.edges}",
-            values,
-        )
-        for node, strength in rows:
-            if node not in found and strength > strongest.get(node, -1.0):
-                strongest[node] = strength
+    rows = connection.execute(
+        _steps(along.edges, along.kinds, along.direction), {**along.values, "layer": array(layer)}
+    )
+    for node, strength in rows:
+        if node not in found and strength > strongest.get(node, -1.0):
+            strongest[node] = strength
     return strongest
+
+
+@functools.cache
+def _steps(edges: str, kinds: bool, direction: Direction) -> str:
+    """One statement for both sides: the other end and the strength of every edge of ``:layer``."""
+    return " UNION ALL ".join(
+        f"SELECT e.{there}, e.strength FROM json_each(:layer) f "  # noqa: S608  # ours
+        f"CROSS JOIN edges e ON e.{here} = f.value {_kinds(kinds, there)} WHERE 1 {edges}"
+        for here, there in map(_ENDS.__getitem__, _SIDES[direction])
+    )
 
 
 def _strongest(
@@ -286,10 +306,12 @@ def _seeds(connection: sqlite3.Connection, ids: Sequence[str]) -> list[int]:
 
 def _nearest(reached: Reached, ids: Mapping[int, str]) -> list[int]:
     """By hops, within a hop the strongest first, then by id; seeds as they were given."""
-    hops, strengths = reached.hops, reached.strengths
-    order = sorted(hops, key=lambda number: ids[number] if hops[number] else "")
-    order.sort(key=lambda number: (hops[number], -strengths[number]))
-    return order
+    hops = reached.hops
+    seeds = [number for number in hops if not hops[number]]
+    order = sorted(itertools.islice(hops, len(seeds), None), key=ids.__getitem__)
+    order.sort(key=reached.strengths.__getitem__, reverse=True)  # stable, as the next one
+    order.sort(key=hops.__getitem__)
+    return seeds + order
 
 
 def _of_kinds(connection: sqlite3.Connection, number: int, along: Along) -> bool:
@@ -301,8 +323,8 @@ def _of_kinds(connection: sqlite3.Connection, number: int, along: Along) -> bool
     return row is not None
 
 
-def _kinds(along: Along, there: str) -> str:
-    if not along.kinds:
+def _kinds(kinds: bool, there: str) -> str:
+    if not kinds:
         return ""
     return (
         f"JOIN nodes k ON k.number = e.{there} AND k.kind IN (SELECT value FROM json_each(:kinds))"  # noqa: S608  # ours

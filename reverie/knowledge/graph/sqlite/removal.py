@@ -7,7 +7,7 @@ import time
 from collections.abc import Collection, Iterable
 from typing import Final
 
-from reverie.knowledge.graph.records import Batch
+from reverie.knowledge.graph.records import RESOLVED, SAME_AS, Batch
 from reverie.knowledge.graph.sqlite.bookkeeping import (
     note_change,
     set_version,
@@ -17,12 +17,18 @@ from reverie.knowledge.graph.sqlite.bookkeeping import (
 from reverie.knowledge.graph.sqlite.rows import array
 from reverie.knowledge.graph.sqlite.writing import SAME_EDGE, write
 
+# IS, as there may be no such relation or source.
+_MADE_BY_RESOLUTION: Final = (
+    f"(relation IS (SELECT number FROM relations WHERE name = '{SAME_AS}') "  # noqa: S608  # ours
+    f"AND source IS (SELECT number FROM sources WHERE name = '{RESOLVED}') AND valid_to IS NULL)"
+)
 _ALONE: Final = (
-    "SELECT n.number FROM json_each(?) f CROSS JOIN nodes n ON n.number = f.value "
+    "SELECT n.number FROM json_each(?) f CROSS JOIN nodes n ON n.number = f.value "  # noqa: S608  # ours
     "JOIN sources s ON s.number = n.source "
     "WHERE s.name = '' AND n.kind IN ('entity', 'action', 'outcome') "
-    "AND NOT EXISTS (SELECT 1 FROM edges WHERE start_node = n.number) "
-    "AND NOT EXISTS (SELECT 1 FROM edges WHERE end_node = n.number)"
+    f"AND NOT EXISTS (SELECT 1 FROM edges WHERE start_node = n.number "
+    f"AND NOT {_MADE_BY_RESOLUTION}) "
+    f"AND NOT EXISTS (SELECT 1 FROM edges WHERE end_node = n.number AND NOT {_MADE_BY_RESOLUTION})"
 )
 
 
@@ -101,26 +107,21 @@ def _delete_nodes(
     connection: sqlite3.Connection, numbers: Collection[int], ends: Collection[int] = ()
 ) -> int:
     """Takes out nodes with their edges, then things among ``ends`` and the nodes' neighbours that
-    are left without any edge. How many nodes and edges went.
+    are left with none but those of entity resolution. How many nodes and edges went.
     """
-    gone = array(numbers)
     near = set(ends)
     for here, there in (("start_node", "end_node"), ("end_node", "start_node")):
         near.update(
             node
             for (node,) in connection.execute(
                 f"SELECT {there} FROM edges WHERE {here} IN (SELECT value FROM json_each(?))",  # noqa: S608  # ours
-                (gone,),
+                (array(numbers),),
             )
         )
-    edges = 0
-    for here in ("start_node", "end_node"):
-        edges += connection.execute(
-            f"DELETE FROM edges WHERE {here} IN (SELECT value FROM json_each(?))",  # noqa: S608  # ours
-            (gone,),
-        ).rowcount
-    alone = connection.execute(_ALONE, (array(near),)).fetchall()
-    gone = array({*numbers, *(node for (node,) in alone)})
+    edges = _delete_edges_of(connection, numbers)
+    alone = [node for (node,) in connection.execute(_ALONE, (array(near),))]
+    edges += _delete_edges_of(connection, alone)
+    gone = array({*numbers, *alone})
     connection.execute(
         "DELETE FROM aliases WHERE node IN (SELECT id FROM nodes WHERE number IN "
         "(SELECT value FROM json_each(?)))",
@@ -131,3 +132,14 @@ def _delete_nodes(
     ).rowcount
     note_change(connection)
     return edges + nodes
+
+
+def _delete_edges_of(connection: sqlite3.Connection, nodes: Collection[int]) -> int:
+    """Takes out all edges from and to nodes; how many."""
+    gone = 0
+    for here in ("start_node", "end_node"):
+        gone += connection.execute(
+            f"DELETE FROM edges WHERE {here} IN (SELECT value FROM json_each(?))",  # noqa: S608  # ours
+            (array(nodes),),
+        ).rowcount
+    return gone
