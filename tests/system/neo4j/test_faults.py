@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import signal
 import socket
 import threading
@@ -160,15 +161,19 @@ async def test_it_dies_in_the_middle_of_a_write(
     vectors = random.normal(size=(many, DIMENSION)).astype(np.float32)
     large = Batch(
         [thing(f"lost {number}") for number in range(many)],
-        [link(f"lost {number}", f"lost {number + 1}") for number in range(many - 1)],
+        [
+            *(link(f"lost {number}", f"lost {number + 1}") for number in range(many - 1)),
+            link("lost 0", "kept 0"),
+        ],
         {f"lost {number}": vectors[number] for number in range(many)},
     )
-    writing = asyncio.create_task(hasty.write(large))
-    # Not before it has begun.
-    while not await _is_writing(server):
-        assert not writing.done(), writing
-        await asyncio.sleep(0.01)
-    server.kill()
+    async with _held(server, "kept 0"):
+        writing = asyncio.create_task(hasty.write(large))
+        # All is written, and the commit waits for the node of its last edge.
+        while not await _is_committing(server):
+            assert not writing.done(), writing
+            await asyncio.sleep(0.01)
+        server.kill()
     ends = await asyncio.gather(writing, hasty.count(), return_exceptions=True)
     for end in ends:
         assert isinstance(end, KnowledgeUnavailable)
@@ -189,11 +194,27 @@ async def test_it_dies_in_the_middle_of_a_write(
     assert [f.node.id for f in await hasty.find("kept 5")][:1] == ["kept 5"]
 
 
-async def _is_writing(server: Server) -> bool:
+@contextlib.asynccontextmanager
+async def _held(server: Server, node: str) -> AsyncIterator[None]:
+    """The node locked by a transaction that is not Reverie's."""
+    import neo4j
+
+    driver = neo4j.AsyncGraphDatabase.driver(server.uri, auth=("neo4j", PASSWORD))
+    session = driver.session()
+    try:
+        other = await session.begin_transaction()
+        await (await other.run("MATCH (n:ReverieNode {id: $id}) SET n.x = 1", id=node)).consume()
+        yield
+    finally:
+        session.cancel()  # nothing is asked of a server that may be gone by now
+        await session.close()
+        await driver.close()
+
+
+async def _is_committing(server: Server) -> bool:
     rows = await run(
         settings(server.uri),
-        "SHOW TRANSACTIONS YIELD currentQuery WHERE currentQuery CONTAINS 'CREATE (n:ReverieNode' "
-        "AND NOT currentQuery CONTAINS 'SHOW TRANSACTIONS' RETURN count(*)",
+        "SHOW TRANSACTIONS YIELD statusDetails WHERE statusDetails = 'Committing' RETURN count(*)",
     )
     return bool(rows[0][0])
 
