@@ -55,19 +55,20 @@ def choice_now(outcomes: Sequence[Outcome], settings: Settings, pending: int) ->
     import numpy as np
 
     from reverie.graphs.bandit import Bandit, BanditOptions
-    from reverie.graphs.features import prior_variances
+    from reverie.graphs.features import new_prior
     from reverie.graphs.strategies import known_strategies, require_strategy
 
     names = [require_strategy(name).name for name in settings.reason.strategies]
     options = BanditOptions(
         token_price=settings.learn.token_price, memory=float(settings.learn.memory)
     )
-    bandit = Bandit(prior_variances(), options)
+    bandit = Bandit(new_prior(), options)
     bandit.declare({s.name: float(s.cost) for s in known_strategies().values()})
     bandit.absorb(outcomes)
-    shape = bandit.variances.shape
-    usable = [o.features for o in outcomes if o.features.shape == shape and o.position == 0]
-    typical = np.zeros(len(bandit.variances))
+    usable = [
+        o.features for o in outcomes if o.features.shape == (bandit.width,) and o.position == 0
+    ]
+    typical = np.zeros(bandit.width)
     typical[0] = 1.0
     if usable:
         typical = np.mean(usable[-_TYPICAL:], axis=0)

@@ -19,8 +19,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from reverie.errors import ConfigError
+from reverie.graphs import features
 from reverie.graphs.bandit import NEUTRAL, Bandit, BanditOptions
-from reverie.graphs.features import prior_variances
+from reverie.graphs.prior import Prior
 from reverie.graphs.strategies import known_strategies
 
 if TYPE_CHECKING:
@@ -109,7 +110,7 @@ def evaluate(
             f"{len(log)} scored choices are too few to evaluate a policy by",
             hint="score more runs with reverie feedback, or use a verifier",
         )
-    prior = prior_variances() if variances is None else variances
+    prior = features.prior_variances() if variances is None else variances
     weights, corrected = [], []
     for start, end in _blocks(len(log)):
         policy = learner(log[:start])
@@ -202,10 +203,10 @@ def learned(
 ) -> Learner:
     """Thompson sampling, with what the past has taught it. ``costs`` are the declared ones."""
     declared = {s.name: float(s.cost) for s in known_strategies().values()}
-    prior = prior_variances() if variances is None else variances
 
     def learn(past: Sequence[Logged]) -> Policy:
-        bandit = Bandit(prior, options)
+        # It is fitted to the past, and so not shared.
+        bandit = Bandit(features.new_prior() if variances is None else Prior(variances), options)
         bandit.declare(declared if costs is None else costs)
         bandit.absorb_rewards((one.strategy, one.features, one.reward) for one in past)
 

@@ -22,6 +22,7 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from reverie.graphs.prior import Prior
     from reverie.knowledge.strategies import Outcome
 
 NEUTRAL = 0.5
@@ -51,7 +52,7 @@ class BanditOptions:
     """Outcomes after which an old one counts 1/e."""
     noise: float = 0.5
     """Standard deviation of a reward of weight 1 around its expectation."""
-    exploration: float = 0.2
+    exploration: float = 0.3
     """Factor on the standard deviations that rewards are sampled with."""
     uniform: float = 0.03
     """The share of first choices that is drawn from all alike. So each has a probability that other
@@ -116,21 +117,21 @@ class _Arm:
     """When its latest outcome arrived, Unix time; 0: never."""
     drift: list[float] = field(default_factory=lambda: [0.0, 0.0])
     """How far rewards were above, and below, what was expected: see ``_watch``."""
-    clean: bool = False
-    """Whether its covariance is that of its sums."""
+    version: int = -1
+    """Of the bandit, when its covariance was made; in between, the covariance follows the sums."""
 
 
 @dataclass(slots=True)
 class Bandit:
     """Arms with a Gaussian prior on their weights: mean (neutral score - price of the declared
-    cost, 0, 0, ...), independent, with ``variances`` [F] that all arms share.
+    cost, 0, 0, ...), and a covariance [F, F] that all arms share, the inverse of P.
 
     With features x_i, rewards r_i (centred by the prior mean), weights w_i and discounts d_i of an
-    arm: precision = diag(1 / variances) + sum w_i d_i x_i x_i' / noise^2, and mean = precision^-1
-    sum w_i d_i r_i x_i / noise^2. The first feature has to be the constant 1.
+    arm: precision = P + sum w_i d_i x_i x_i' / noise^2, and mean = precision^-1 sum w_i d_i r_i x_i
+    / noise^2. The first feature has to be the constant 1.
     """
 
-    variances: NDArray[np.float64]
+    shared: Prior
     options: BanditOptions = field(default_factory=BanditOptions)
     seq: int = 0
     """The last outcome that was read."""
@@ -140,17 +141,17 @@ class Bandit:
     _about: list[_Arm] = field(default_factory=list)
     _sums: Any = None  # [K, F, F], without the prior
     _targets: Any = None  # [K, F]
-    _covariance: Any = None  # [K, F, F], of arms that are clean
+    _covariance: Any = None  # [K, F, F], of arms of this version
+    _version: int = 0
     _kept: dict[tuple[str, int], _Kept] = field(default_factory=dict)
     _decay: float = 0.0
     _ticks: int = 0
     _drift: list[float] = field(default_factory=lambda: [0.0, 0.0])
 
     def __post_init__(self) -> None:
-        width = len(self.variances)
-        self._sums = np.zeros((0, width, width))
-        self._targets = np.zeros((0, width))
-        self._covariance = np.zeros((0, width, width))
+        self._sums = np.zeros((0, self.width, self.width))
+        self._targets = np.zeros((0, self.width))
+        self._covariance = np.zeros((0, self.width, self.width))
 
     # -- arms ------------------------------------------------------------------------------
 
@@ -161,11 +162,10 @@ class Bandit:
         new = [name for name in costs if name not in self._arms]
         if not new:
             return
-        width = len(self.variances)
-        square = np.zeros((len(new), width, width))
+        square = np.zeros((len(new), self.width, self.width))
         self._sums = np.concatenate((self._sums, square))
         self._covariance = np.concatenate((self._covariance, square))
-        self._targets = np.concatenate((self._targets, np.zeros((len(new), width))))
+        self._targets = np.concatenate((self._targets, np.zeros((len(new), self.width))))
         for name in new:
             self._arms[name] = len(self._about)
             self._about.append(_Arm(name, self._reward(NEUTRAL, costs[name])))
@@ -173,7 +173,7 @@ class Bandit:
     def prior(self, strategy: str) -> Expected:
         """What is believed of a strategy in general before any outcome."""
         arm = self._about[self._arms[strategy]]
-        return Expected(strategy, arm.prior, math.sqrt(float(self.variances[0])), 0)
+        return Expected(strategy, arm.prior, math.sqrt(float(self.shared.variances[0])), 0)
 
     # -- learning --------------------------------------------------------------------------
 
@@ -188,7 +188,7 @@ class Bandit:
                 continue
             self.seq = outcome.seq
             features = np.asarray(outcome.features, dtype=np.float32)
-            if features.shape != self.variances.shape or not np.isfinite(features).all():
+            if features.shape != (self.width,) or not np.isfinite(features).all():
                 continue  # of another version
             self.declare({outcome.strategy: outcome.tokens})
             reward = self._reward(outcome.score, outcome.tokens)
@@ -227,6 +227,8 @@ class Bandit:
             self._add(before, 1.0)
         else:
             self._tick()
+            if self.shared.see(features.astype(np.float64)):
+                self._version += 1
             kept = _Kept(number, features, weight, reward, self._decay)
             if weight > 0 and math.isfinite(self.options.shift_threshold):
                 self._watch(kept)
@@ -245,7 +247,7 @@ class Bandit:
         x = kept.features.astype(np.float64)
         self._sums[kept.arm] += scale * np.outer(x, x)
         self._targets[kept.arm] += scale * kept.reward * x
-        if self._about[kept.arm].clean:
+        if self._about[kept.arm].version == self._version:
             spread = self._covariance[kept.arm] @ x
             share = 1.0 + scale * float(x @ spread)
             self._covariance[kept.arm] -= np.outer(spread, spread * (scale / share))
@@ -256,6 +258,7 @@ class Bandit:
         step = max(1, round(self.options.memory * _STEP))
         if self._ticks % step == 0:
             self._age(step / self.options.memory)
+            self.shared.age(math.exp(-step / self.options.memory))
             least = self._decay + _FORGOTTEN
             self._kept = {key: kept for key, kept in self._kept.items() if kept.decay < least}
 
@@ -264,8 +267,7 @@ class Bandit:
         self._decay -= by
         self._sums *= math.exp(-by)
         self._targets *= math.exp(-by)
-        for arm in self._about:
-            arm.clean = False
+        self._version += 1
 
     def _watch(self, kept: _Kept) -> None:
         """CUSUM sums over standardised residuals, up and down, of the arm and of all arms together;
@@ -362,6 +364,11 @@ class Bandit:
         return {a.name: max(0.0, now - a.last) if a.runs else None for a in self._about}
 
     @property
+    def width(self) -> int:
+        """F, the number of features."""
+        return len(self.shared.variances)
+
+    @property
     def outcomes(self) -> int:
         """How many attempts were learned from, in all."""
         return sum(arm.runs for arm in self._about)
@@ -371,12 +378,11 @@ class Bandit:
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Means [K] and standard deviations [K] of the arms' expected rewards."""
         rows = [self._arms[name] for name in strategies]
-        stale = [row for row in rows if not self._about[row].clean]
+        stale = [row for row in rows if self._about[row].version < self._version]
         if stale:
-            precision = self._sums[stale] + np.diag(1.0 / self.variances)
-            self._covariance[stale] = np.linalg.inv(precision)
+            self._covariance[stale] = np.linalg.inv(self._sums[stale] + self.shared.precision)
             for row in stale:
-                self._about[row].clean = True
+                self._about[row].version = self._version
         x = np.asarray(features, dtype=np.float64)
         # One by one: all at once would copy the matrices.
         spread = np.stack([self._covariance[row] @ x for row in rows])  # [K, F]

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from reverie.graphs.bandit import Bandit, BanditOptions, Drawn
-from reverie.graphs.features import prior_variances
+from reverie.graphs.features import new_prior
 from reverie.graphs.records import Belief
 from reverie.graphs.strategies import known_strategies
 
@@ -74,7 +74,7 @@ class Beliefs:
 
     def _bandit(self, version: str) -> Bandit:
         if version not in self._bandits:
-            bandit = Bandit(prior_variances(), self._options)
+            bandit = Bandit(new_prior(), self._options)
             bandit.declare({s.name: float(s.cost) for s in known_strategies().values()})
             self._bandits[version] = bandit
         return self._bandits[version]

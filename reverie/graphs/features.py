@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from reverie.graphs.prior import Prior
 from reverie.graphs.task_type import TASK_TYPES, TaskType
 
 if TYPE_CHECKING:
@@ -84,6 +85,11 @@ def prior_variances() -> NDArray[np.float64]:
     # The projected embedding has length one: all its numbers together are worth its variance.
     of["embedding"] = 0.25
     return np.array([of[name.partition(":")[0]] for name in NAMES])
+
+
+def new_prior() -> Prior:
+    """What a bandit believes of the weights of these features at first. Each needs its own."""
+    return Prior(prior_variances(), slice(len(NAMES) - EMBEDDED, len(NAMES)))
 
 
 @functools.cache

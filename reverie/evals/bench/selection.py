@@ -28,7 +28,7 @@ from reverie.evals.bench.selection_policies import (
 )
 from reverie.evals.bench.simulated import FAMILIES, SHIFT, TASKS
 from reverie.graphs.bandit import Bandit
-from reverie.graphs.features import prior_variances
+from reverie.graphs.features import NAMES, new_prior
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -53,22 +53,26 @@ def run(repeats: int, progress: Progress) -> Report:  # noqa: ARG001  # 20 seeds
     estimates = estimates_of(SEEDS)
     progress("the time of a choice")
     tables = [_regret_table(family, runs) for family, runs in regrets.items()]
+    shift = regrets["shift"]
     adapting = {
-        name: adapted_after(regrets["shift"][name], regrets["shift"][UNIFORM])
+        name: (
+            adapted_after(shift[name], shift[UNIFORM]),
+            *adapted_between(shift[name], shift[UNIFORM]),
+        )
         for name in (LEARNED, UNWATCHED, GREEDY_SEEING)
     }
     tables.append(
         Table(
             "Tasks until regret is back after the shift (simulated)",
-            ("choice", "tasks"),
-            tuple((name, _tasks(tasks)) for name, tasks in adapting.items()),
+            ("choice", "tasks", "95 % from", "to"),
+            tuple((name, *map(_tasks, tasks)) for name, tasks in adapting.items()),
         )
     )
     times = _times()
     tables += [estimates, times]
     return Report(
         tuple(tables),
-        goals=(*_goals(regrets, adapting[LEARNED]), _time_goal(times)),
+        goals=(*_goals(regrets, adapting[LEARNED][0]), _time_goal(times)),
         facts={
             "simulated": "every success is drawn",
             "seeds": f"{SEEDS[0]} to {SEEDS[-1]}",
@@ -122,6 +126,18 @@ def adapted_after(regret: NDArray[np.float64], loss: NDArray[np.float64]) -> flo
     return math.inf
 
 
+def adapted_between(
+    regret: NDArray[np.float64], loss: NDArray[np.float64], draws: int = 200
+) -> tuple[float, float]:
+    """The middle 95 % of ``adapted_after`` over draws of as many seeds [S, T], with replacement."""
+    random = np.random.default_rng(0)
+    seeds = len(regret)
+    drawn = random.integers(seeds, size=(draws, seeds))
+    found = sorted(adapted_after(regret[rows], loss[rows]) for rows in drawn)
+    # Of the ranks themselves: between two of them one may be infinite.
+    return found[round(0.025 * (draws - 1))], found[round(0.975 * (draws - 1))]
+
+
 def _regret_table(family: str, runs: Mapping[str, NDArray[np.float64]]) -> Table:
     loss = runs[UNIFORM].sum(axis=1)
     until = SHIFT if family == "shift" else TASKS
@@ -169,12 +185,12 @@ def _times(arms: int = 10, outcomes: int = 10_000) -> Table:
     """Of a choice between ten strategies when 10,000 outcomes are known."""
     random = np.random.default_rng(0)
     names = [f"s{number}" for number in range(arms)]
-    width = len(prior_variances())
+    width = len(NAMES)
     rewards = [
         (names[int(random.integers(arms))], random.standard_normal(width) / 4, random.random())
         for _ in range(outcomes)
     ]
-    bandit = Bandit(prior_variances())
+    bandit = Bandit(new_prior())
     bandit.declare(dict.fromkeys(names, 500.0))
     began = time.perf_counter()
     bandit.absorb_rewards(rewards)

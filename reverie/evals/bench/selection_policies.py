@@ -12,7 +12,7 @@ import numpy as np
 from reverie.evals.bench.simulated import TASKS, World
 from reverie.evals.policy import Logged
 from reverie.graphs.bandit import Bandit, BanditOptions
-from reverie.graphs.features import prior_variances
+from reverie.graphs.features import new_prior
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -118,7 +118,7 @@ POLICIES: Mapping[str, Callable[[World, int], Run]] = {
 
 
 def _bandit(world: World, options: BanditOptions) -> Bandit:
-    bandit = Bandit(prior_variances(), replace(options, token_price=world.token_price))
+    bandit = Bandit(new_prior(), replace(options, token_price=world.token_price))
     bandit.declare(dict(zip(world.strategies, world.costs.tolist(), strict=True)))
     return bandit
 

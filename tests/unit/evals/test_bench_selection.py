@@ -72,6 +72,19 @@ def test_adapted_means_that_regret_is_back() -> None:
     assert selection.adapted_after(regret, loss) == math.inf
 
 
+def test_how_far_adapting_depends_on_the_seeds_is_told() -> None:
+    loss = np.full((4, TASKS), 0.5)
+    alike = np.full((4, TASKS), 0.1)
+    alike[:, SHIFT : SHIFT + 80] = 0.4
+    one = selection.adapted_after(alike, loss)
+    assert selection.adapted_between(alike, loss) == (one, one)
+
+    alike[0, SHIFT:] = 0.9  # one of four never does
+    low, high = selection.adapted_between(alike, loss)
+    assert low == one
+    assert high == math.inf
+
+
 def test_the_picture_is_drawn(tmp_path: Path) -> None:
     from reverie.evals.bench.selection_plot import draw
 

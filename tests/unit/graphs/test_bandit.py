@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from reverie.graphs.bandit import Bandit, BanditOptions, entropy_of
+from reverie.graphs.prior import Prior
 from reverie.knowledge.strategies import Outcome
 
 VARIANCES = np.array([0.25, 0.1, 0.1])
@@ -54,8 +55,12 @@ def outcome(
     )
 
 
-def bandit(options: BanditOptions = STILL, costs: dict[str, float] | None = None) -> Bandit:
-    made = Bandit(VARIANCES, options)
+def bandit(
+    options: BanditOptions = STILL,
+    costs: dict[str, float] | None = None,
+    directions: slice | None = None,
+) -> Bandit:
+    made = Bandit(Prior(VARIANCES, directions), options)
     made.declare(costs or COSTS)
     return made
 
@@ -131,7 +136,7 @@ def test_a_log_means_the_same_in_any_portions(cuts: list[int], seed: int) -> Non
     options = BanditOptions(memory=50.0, shift_threshold=3.0)
     log = drawn_log(120, seed)
     log += [outcome(121 + i, log[i].strategy, 1 - log[i].score, run=str(i + 1)) for i in range(9)]
-    whole, parts = bandit(options), bandit(options)
+    whole, parts = (bandit(options, directions=slice(1, 3)) for _ in range(2))
 
     whole.absorb(log)
     start = 0
