@@ -124,7 +124,7 @@ class _Arm:
 @dataclass(slots=True)
 class Bandit:
     """Arms with a Gaussian prior on their weights: mean (neutral score - price of the declared
-    cost, 0, 0, ...), and a covariance [F, F] that all arms share, the inverse of P.
+    cost, 0, 0, ...), and the covariance of ``shared``, the inverse of its precision P [F, F].
 
     With features x_i, rewards r_i (centred by the prior mean), weights w_i and discounts d_i of an
     arm: precision = P + sum w_i d_i x_i x_i' / noise^2, and mean = precision^-1 sum w_i d_i r_i x_i

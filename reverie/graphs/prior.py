@@ -22,7 +22,7 @@ differs from the others in a direction in which no two did so far.
 """
 
 _DOUBT: Final = 50.0
-"""The covariance of so many questions counts as much as that of no direction at all."""
+"""So many questions outweigh the assumption that they differ alike in all directions."""
 
 _FIRST, _EVERY = 25, 100
 """Questions until the prior is fitted, and at most between two fits: each one costs an inversion

@@ -21,8 +21,8 @@ def questions(count: int, seed: int = 0) -> NDArray[np.float64]:
     return np.column_stack([np.ones(count), drawn])
 
 
-def seen(rows: NDArray[np.float64], variances: NDArray[np.float64] = VARIANCES) -> Prior:
-    made = Prior(variances, DIRECTIONS)
+def seen(rows: NDArray[np.float64]) -> Prior:
+    made = Prior(VARIANCES, DIRECTIONS)
     for row in rows:
         made.see(row)
     return made
@@ -105,13 +105,13 @@ def test_the_embedding_is_what_is_fitted() -> None:
 
 def test_wording_stops_being_news() -> None:
     """Two kinds of questions, each worded anew every time: what is uncertain about one more."""
+    variances = np.full(65, 0.25)
 
     def uncertain(shared: Prior) -> float:
         random = np.random.default_rng(1)
         made = Bandit(shared, BanditOptions())
         made.declare({"a": 0.0})
-        width = len(VARIANCES_OF_MANY)
-        rows = random.normal(size=(301, width)) * 0.08
+        rows = random.normal(size=(301, len(variances))) * 0.08
         rows[:, 0] = 1.0
         rows[:, 1] = random.choice([-0.7, 0.7], size=301)
         made.absorb_rewards(("a", row, float(row[1] > 0)) for row in rows[:300])
@@ -119,8 +119,5 @@ def test_wording_stops_being_news() -> None:
         assert believed.mean == pytest.approx(float(rows[300, 1] > 0), abs=0.15)
         return believed.sd
 
-    many = slice(1, len(VARIANCES_OF_MANY))
-    assert uncertain(Prior(VARIANCES_OF_MANY, many)) < 0.8 * uncertain(Prior(VARIANCES_OF_MANY))
-
-
-VARIANCES_OF_MANY = np.full(65, 0.25)
+    fitted = Prior(variances, slice(1, len(variances)))
+    assert uncertain(fitted) < 0.8 * uncertain(Prior(variances))
